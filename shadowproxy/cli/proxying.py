@@ -1,0 +1,52 @@
+"""The verbs `forward` and `reverse`: settings -> a running proxy -> an exit code.
+
+In: a file's name, the target, the command, options by path. Out: the exit code. `trio.run` is here, once for all verbs (`start`).
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from shadowproxy.cli import exits, logs
+from shadowproxy.cli.settings import settle
+from shadowproxy.cli.signals import run_until_signalled
+from shadowproxy.config import Config
+from shadowproxy.downstream.listen import CannotListen
+from shadowproxy.downstream.tls import BadCertificate
+from shadowproxy.errors import ConfigError
+
+
+def forward(file: str | None, target: str | None, command: Sequence[str], options: dict[str, Any]) -> int:
+    """stdio in; with listeners, HTTP in, each client with a session of its own upstream."""
+    config = settle(file, target, command, options)
+    return start(config if config.listen else attrs.evolve(config, stdio=True))
+
+
+def reverse(file: str | None, target: str | None, command: Sequence[str], options: dict[str, Any]) -> int:
+    """HTTP in."""
+    config = settle(file, target, command, options)
+    if not config.listen:
+        raise ConfigError("reverse needs --listen HOST:PORT, as in: shadowproxy reverse --listen 127.0.0.1:8080 -- my-server")
+    return start(config)
+
+
+def start(config: Config) -> int:
+    """Run a proxy for these settings until it ends."""
+    logs.configure(config.log.level, config.log.format)
+    return run(partial(run_until_signalled, config))
+
+
+def run(program: Callable[[], Awaitable[int]]) -> int:
+    """The only `trio.run`. What cannot be listened on is one line; anything else that escapes is a bug, and loud."""
+    try:
+        return trio.run(program)
+    except (CannotListen, BadCertificate) as error:
+        print(f"shadowproxy: {error.strerror if isinstance(error, CannotListen) else error}", file=sys.stderr)
+        return exits.CANNOT_LISTEN
+    except KeyboardInterrupt:
+        return exits.CUT_SHORT

@@ -1,0 +1,109 @@
+"""What can be said on the command line: verbs, options, their help. Cyclopts reads them.
+
+In: words, and the command that stood after `--`. Out: a call of a verb, whose exit code is given back. Raises `ConfigError` for words that
+cannot be meant, one line each.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import attrs
+import cyclopts
+from cyclopts import App, Group, Parameter
+
+from shadowproxy.cli import demo, proxying
+from shadowproxy.cli.settings import pairs
+from shadowproxy.errors import ConfigError
+
+HELP = "A proxy for the Model Context Protocol: it stands between MCP clients and MCP servers, and neither notices."
+EXAMPLES = """Examples:
+  shadowproxy -- my-server --flag
+      what one pastes into a client's configuration
+  shadowproxy forward https://example.org/mcp
+      a client on stdio, a server on HTTP
+  shadowproxy forward --listen 127.0.0.1:8080 -- my-server
+      many clients on HTTP, each with a server of its own
+  shadowproxy reverse --listen 127.0.0.1:8080 http://127.0.0.1:9000/mcp
+      in front of a server on HTTP
+
+Everything after -- is the server's command, verbatim. Exit codes:
+0 ended as asked, 1 a bug, 2 a wrong word or setting, 3 cannot listen,
+130 cut short by a second signal."""
+_SERVER, _LISTENING, _RUNNING = Group("The server behind", sort_key=1), Group("Listening", sort_key=2), Group("Running", sort_key=3)
+Target = Annotated[str | None, Parameter(help="The server's URL. For a command, put it after -- instead.")]
+
+
+def _say(help: str, group: Group) -> Any:
+    return Parameter(help=help, group=group, negative="")
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class Options:
+    """What forward and reverse share."""
+
+    config: Annotated[str | None, _say("A TOML file with the same settings; options win over it.", _RUNNING)] = None
+    listen: Annotated[list[str] | None, _say("HOST:PORT, [::1]:PORT or unix:/path; may be repeated. Port 0 takes a free one.", _LISTENING)] = None
+    path: Annotated[str | None, _say("The path of the MCP endpoint (default /mcp).", _LISTENING)] = None
+    allow_host: Annotated[list[str] | None, _say("A further Host that is served; may be repeated.", _LISTENING)] = None
+    allow_origin: Annotated[list[str] | None, _say("A web page's Origin that may send requests; may be repeated.", _LISTENING)] = None
+    tls_cert: Annotated[str | None, _say("Serve TLS with this certificate (PEM).", _LISTENING)] = None
+    tls_key: Annotated[str | None, _say("Its key (PEM).", _LISTENING)] = None
+    tls_client_ca: Annotated[str | None, _say("Clients must show a certificate of this authority (PEM).", _LISTENING)] = None
+    http_engine: Annotated[Literal["native", "hypercorn"] | None, _say("What serves HTTP/1.1 (default native).", _LISTENING)] = None
+    env: Annotated[list[str] | None, _say("KEY=VALUE for the command; may be repeated.", _SERVER)] = None
+    cwd: Annotated[str | None, _say("The command's working directory.", _SERVER)] = None
+    header: Annotated[list[str] | None, _say("NAME=VALUE sent with every request to the URL; may be repeated.", _SERVER)] = None
+    authorization: Annotated[Literal["strip", "passthrough"] | None, _say("What becomes of the client's Authorization and Cookie (default strip).", _SERVER)] = None
+    upstream_http2: Annotated[bool, _say("Speak HTTP/2 to the URL.", _SERVER)] = False
+    pool: Annotated[int | None, _say("Most connections or child processes at once.", _SERVER)] = None
+    share: Annotated[bool | None, Parameter(help="One child process for many clients (default: 2026-07-28 yes, older revisions no).", group=_SERVER)] = None
+    request_timeout: Annotated[float | None, _say("Seconds until a request must be answered; progress extends it (default 60).", _RUNNING)] = None
+    drain_timeout: Annotated[float | None, _say("Seconds that requests under way get at the end (default 30).", _RUNNING)] = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _say("What is logged, on standard error (default info).", _RUNNING)] = None
+    log_format: Annotated[Literal["text", "json"] | None, _say("How (default text).", _RUNNING)] = None
+
+    def settings(self) -> dict[str, Any]:
+        """By their paths in the settings."""
+        return {
+            "listen": self.listen, "path": self.path, "allowed_hosts": self.allow_host, "allowed_origins": self.allow_origin,
+            "tls.cert": self.tls_cert, "tls.key": self.tls_key, "tls.client_ca": self.tls_client_ca, "http_engine": self.http_engine,
+            "upstream.env": pairs("--env", self.env), "upstream.cwd": self.cwd, "upstream.headers": pairs("--header", self.header),
+            "upstream.authorization": self.authorization, "upstream.http2": self.upstream_http2 or None, "upstream.pool": self.pool,
+            "upstream.share": self.share, "timeouts.request": self.request_timeout, "timeouts.drain": self.drain_timeout,
+            "log.level": self.log_level, "log.format": self.log_format,
+        }  # fmt: skip
+
+
+_DEFAULTS = Options()
+
+
+def parse(words: Sequence[str], command: Sequence[str]) -> int:
+    """Understand `words` and do what they say; give the exit code."""
+    app = App(name="shadowproxy", help=HELP, help_epilogue=EXAMPLES, help_format="plaintext", version_flags=[], result_action="return_value")
+
+    @app.command
+    def forward(target: Target = None, /, *, options: Options = _DEFAULTS) -> int:
+        """stdio in, or with --listen HTTP in: many clients, each with its own session with the server."""
+        return proxying.forward(options.config, target, command, options.settings())
+
+    @app.command
+    def reverse(target: Target = None, /, *, options: Options = _DEFAULTS) -> int:
+        """HTTP in, in front of a server's URL or command."""
+        return proxying.reverse(options.config, target, command, options.settings())
+
+    @app.command(name="demo")
+    def demonstrate(*, once: Annotated[bool, Parameter(help="End by itself.", negative="")] = False) -> int:
+        """A small MCP server behind the proxy and a client that talks to it, each message shown as it passes."""
+        return demo.run(once=once)
+
+    try:
+        result = app(list(words), exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        raise ConfigError(f"{_one_line(str(error))} See shadowproxy {words[0] if words[:1] and words[0] in app else ''} --help.".replace("  ", " ")) from None
+    return result if isinstance(result, int) else 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

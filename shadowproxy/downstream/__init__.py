@@ -1,0 +1,1 @@
+"""The side that faces clients: listeners, the HTTP server, the MCP endpoint, stdio."""

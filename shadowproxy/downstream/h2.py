@@ -1,0 +1,164 @@
+"""HTTP/2, and HTTP/1.1 where it is wished for: Hypercorn's per-connection server, guarded.
+
+In: a `Connection` of ours, already accepted (and decrypted), with the bytes read so far. Out: the ASGI app called once per stream.
+It owns one nursery per connection, in which Hypercorn runs its tasks. Never bare: an exception stays with its connection, writes have the
+connection's deadline and can be cancelled, heads and bodies have our limits. `hypercorn==0.18.*`; tests/downstream/test_h2.py holds the contract.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
+from hypercorn.typing import ConnectionState
+
+from shadowproxy.config import Limits, Timeouts
+from shadowproxy.connection import Connection, PeerGone
+from shadowproxy.downstream.http1 import App
+
+log = logging.getLogger("shadowproxy")
+
+LAST_BYTES = 0.5
+"""Seconds that Hypercorn gets to send what the last application of a draining connection has said."""
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class HypercornConnection:
+    """One connection served by Hypercorn's protocols. It has the shape of `Http1`, so that the server treats both alike."""
+
+    def __init__(self, connection: Connection, app: App, base: dict[str, Any], limits: Limits, timeouts: Timeouts, alpn: str, first: bytes) -> None:
+        self.connection, self._limits, self._timeouts = connection, limits, timeouts
+        self._app, self._base, self._alpn, self._first = app, base, alpn, first
+        self._context = WorkerContext(None)
+        self._draining = False
+        self._idle = TrioSingleTask()
+        self._scope = trio.CancelScope()
+        self._protocol: ProtocolWrapper | None = None
+        self._group: TaskGroup | None = None
+        self._open = 0
+        self._writing = trio.Lock()
+
+    async def run(self) -> None:
+        """Serve until either side has had enough. The connection boundary: whatever Hypercorn raises ends here."""
+        try:
+            with self._scope:
+                await self._serve()
+        except* (PeerGone, OSError, trio.ClosedResourceError, trio.BrokenResourceError):
+            pass
+        except* Exception as group:
+            log.warning("a connection was dropped: its HTTP/2 could not be served", extra={"reason": repr(group.exceptions[0])})
+
+    async def _serve(self) -> None:
+        config = _config(self._limits, self._timeouts)
+        peer, tls = self.connection.peer, self._base["scheme"] == "https"
+        async with TaskGroup() as self._group:
+            self._protocol = ProtocolWrapper(ASGIWrapper(self._guarded), config, self._context, self._group, ConnectionState({}), tls, peer, None,
+                                             self._out, self._alpn)  # fmt: skip
+            await self._protocol.initiate()
+            await self._idle.restart(self._group, self._time_out)
+            if self._first:
+                await self._protocol.handle(RawData(self._first))
+            await self._read()
+
+    async def _read(self) -> None:
+        assert self._protocol is not None
+        while data := await self.connection.read():
+            await self._protocol.handle(RawData(data))
+        self.connection.gone = True
+        await self._protocol.handle(Closed())
+        await self._idle.stop()
+
+    async def _out(self, event: Event) -> None:
+        """What Hypercorn wants done with the connection. Its own version of this shields a write that has no deadline."""
+        assert self._protocol is not None and self._group is not None
+        if isinstance(event, RawData):
+            if event.data:
+                await self._write(event.data)
+        elif isinstance(event, Closed):
+            await self.connection.finish()
+            self.connection.abort()
+        elif isinstance(event, Updated):
+            if event.idle:
+                await self._idle.restart(self._group, self._time_out)
+            else:
+                await self._idle.stop()
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            async with self._writing:
+                await self.connection.write(data)
+        except PeerGone:
+            self.connection.abort()  # the reader notices, and tells the protocol
+
+    async def _time_out(self) -> None:
+        await trio.sleep(self._timeouts.idle)
+        self._scope.cancel(reason="idle")
+
+    # ------------------------------------------------ the application, within our limits
+    async def _guarded(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1003})
+            return
+        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        if len(scope["headers"]) > self._limits.headers or size > self._limits.head:
+            await send({"type": "http.response.start", "status": 431, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        self._open += 1
+        try:
+            await self._app({**scope, **self._extras()}, _Body(receive, self._timeouts.body).receive, send)
+        finally:
+            self._open -= 1
+            if self._draining and not self._open:
+                self._scope.deadline = trio.current_time() + LAST_BYTES
+
+    def _extras(self) -> dict[str, Any]:
+        return {"extensions": self._base["extensions"]} if "extensions" in self._base else {}
+
+    # ------------------------------------------------ what the server calls, synchronously
+    def sweep(self, now: float) -> None:
+        """Hypercorn keeps its own deadlines."""
+
+    def cancel(self, reason: str) -> None:
+        """End what is under way. (Over HTTP/2 the client sees its streams end.)"""
+        self._scope.cancel(reason=reason)
+
+    def drain(self) -> None:
+        self._draining = True
+        if not self._open:
+            self._scope.cancel(reason="drain")
+
+
+class _Body:
+    """`receive` with a deadline for the request's body."""
+
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive, self._seconds = receive, seconds
+        self._whole = False
+
+    async def receive(self) -> dict[str, Any]:
+        if self._whole:
+            return await self._receive()
+        with trio.move_on_after(self._seconds):
+            event = await self._receive()
+            self._whole = not event.get("more_body", False)
+            return event
+        return {"type": "http.disconnect"}
+
+
+def _config(limits: Limits, timeouts: Timeouts) -> HypercornConfig:
+    config = HypercornConfig()
+    config.errorlog = config.accesslog = None
+    config.include_server_header = config.include_date_header = False
+    config.h11_max_incomplete_size = config.h2_max_header_list_size = limits.head
+    config.keep_alive_timeout = timeouts.idle
+    config.keep_alive_max_requests = 1_000_000
+    return config

@@ -1,0 +1,125 @@
+"""The HTTP server: every accepted connection in a task of its own, one sweeper for all their deadlines, a drain.
+
+In: `Connection`s from `trio.serve_listeners`, an ASGI app. Out: requests served. `serve` owns one connection and closes it;
+`sweep` is a service of whoever opened the server; `drain` and `abort` are synchronous and leave the tasks to their nursery.
+"""
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+import trio
+
+from shadowproxy.config import Limits, Timeouts
+from shadowproxy.connection import Connection, PeerGone, TlsConnection
+from shadowproxy.downstream.http1 import App, Http1, Http2
+from shadowproxy.downstream.http1_request import canned
+
+log = logging.getLogger("shadowproxy")
+
+SWEEP = 0.25
+"""Seconds between two looks at the deadlines: each is late by this at most, and none costs a cancel scope per request."""
+
+
+class Engine(Protocol):
+    """What serves one connection: ours, or Hypercorn's."""
+
+    async def run(self) -> None: ...
+    def sweep(self, now: float) -> None: ...
+    def drain(self) -> None: ...
+    def cancel(self, reason: str) -> None: ...
+
+
+class HttpServer:
+    """Serves `app` on whatever connections it is given. `engine` is for HTTP/1.1: "native" or "hypercorn"."""
+
+    def __init__(self, app: App, limits: Limits, timeouts: Timeouts, engine: str = "native") -> None:
+        self._app, self._limits, self._timeouts, self._engine = app, limits, timeouts, engine
+        self._live: set[Engine] = set()
+        self._some = trio.Event()  # there is a connection to look after
+        self._none = trio.Event()
+        self._draining = False
+        self.refused = 0
+
+    @property
+    def connections(self) -> int:
+        return len(self._live)
+
+    async def serve(self, connection: Connection) -> None:
+        """The connection boundary: what goes wrong here ends this connection and nothing else."""
+        if self._draining or len(self._live) >= self._limits.connections:
+            return await self._turn_away(connection)
+        try:
+            alpn = await connection.handshake(self._timeouts.head) if isinstance(connection, TlsConnection) else "http/1.1"
+            if alpn == "h2" or self._engine == "hypercorn":
+                await self._run(self._hypercorn(connection, alpn, b""))
+            else:
+                await self._run(Http1(connection, self._app, self._base(connection), self._limits, self._timeouts))
+        except Http2 as beginning:
+            await self._run(self._hypercorn(connection, "h2", beginning.first))
+        except PeerGone:
+            pass
+        except Exception:
+            log.exception("a request failed in a way that is a bug of shadowproxy; its connection was closed")
+            connection.write_nowait(canned(500, "internal error of shadowproxy; see its log"))
+        finally:
+            connection.on_gone = None
+            connection.abort()
+
+    async def _run(self, engine: Engine) -> None:
+        self._live.add(engine)
+        self._some.set()
+        try:
+            await engine.run()
+        finally:
+            self._live.discard(engine)
+            if not self._live:
+                self._none.set()
+
+    def _hypercorn(self, connection: Connection, alpn: str, first: bytes) -> Engine:
+        from shadowproxy.downstream.h2 import HypercornConnection  # only who speaks HTTP/2 pays for its import
+
+        return HypercornConnection(connection, self._app, self._base(connection), self._limits, self._timeouts, alpn, first)
+
+    def _base(self, connection: Connection) -> dict[str, Any]:
+        base: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "scheme": "http", "root_path": "", "client": connection.peer,
+                "server": None, "state": {}}  # fmt: skip
+        if isinstance(connection, TlsConnection):
+            base["scheme"] = "https"
+            base["extensions"] = {"tls": {"client_cert_name": connection.subject}}  # the ASGI TLS extension, as far as it is of use
+        return base
+
+    async def _turn_away(self, connection: Connection) -> None:
+        self.refused += 1
+        text = "shutting down" if self._draining else f"{self._limits.connections} connections are open (limits.connections)"
+        connection.write_nowait(canned(503, text + "; try again later"))
+        connection.abort()
+        await trio.lowlevel.checkpoint()
+
+    async def sweep(self) -> None:
+        """Look after all connections' deadlines, for ever. Sleeps while there are none."""
+        while True:
+            if not self._live:
+                self._some = trio.Event()
+                await self._some.wait()
+            await trio.sleep(SWEEP)
+            now = trio.current_time()
+            for http in list(self._live):
+                http.sweep(now)
+
+    def drain(self) -> None:
+        """Idle connections close, standing streams end, the others close after the answer under way."""
+        self._draining = True
+        for http in list(self._live):
+            http.drain()
+
+    async def drained(self) -> None:
+        """Wait until no connection is left."""
+        while self._live:
+            self._none = trio.Event()
+            await self._none.wait()
+
+    def cancel(self, reason: str) -> None:
+        """End every exchange under way; each client is told."""
+        for http in list(self._live):
+            http.cancel(reason)

@@ -1,0 +1,38 @@
+"""The gateway: exchange -> admission -> interceptors -> the upstream.
+
+In: an exchange from any downstream. Out: what its upstream replies. The onion of interceptors is made once, not per request.
+Owns no task and closes nothing: what is acquired belongs to the exchange.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from shadowproxy.admission import Admission
+from shadowproxy.exchange import Call, Exchange, Interceptor, Listen, Notify, Replies, Reply, Upstream
+
+
+class Gateway:
+    """Outermost interceptor first, as given."""
+
+    def __init__(self, upstream: Upstream, admission: Admission, interceptors: Sequence[Interceptor] = ()) -> None:
+        self.upstream, self.admission = upstream, admission
+        self._call: Call = upstream.call
+        self.notify: Notify = upstream.notify
+        self.listen: Listen = upstream.listen
+        for interceptor in reversed(interceptors):
+            self._call = partial(interceptor.call, self._call)
+            if (notify := getattr(interceptor, "notify", None)) is not None:
+                self.notify = partial(notify, self.notify)
+            if (listen := getattr(interceptor, "listen", None)) is not None:
+                self.listen = partial(listen, self.listen)
+
+    async def call(self, exchange: Exchange) -> Reply:
+        await self.admission.enter(exchange)
+        return await self._call(exchange)
+
+    async def end(self, exchange: Exchange) -> None:
+        await self.upstream.end(exchange)
+
+
+__all__ = ["Gateway", "Replies"]

@@ -1,0 +1,1 @@
+"""Legacy sessions: who talks to which upstream session, across many connections."""

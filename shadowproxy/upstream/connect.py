@@ -1,0 +1,60 @@
+"""Opening a connection to an HTTP upstream: plain or TLS, to whichever address of the name answers first.
+
+In: the upstream's URL. Out: a function that opens one `Connection`. Owns no task; what it opened belongs to its caller.
+"""
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import trio
+
+from shadowproxy.connection import Connection, SocketConnection, StreamConnection
+from shadowproxy.errors import UpstreamUnreachable
+from shadowproxy.watch import Watch
+
+
+def connector(url: str, watch: Watch, write_timeout: float, context: ssl.SSLContext | None = None) -> Callable[[], Awaitable[Connection]]:
+    """`context` is for https; None takes the system's trust."""
+    parts = urlsplit(url)
+    host, tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    if tls and context is None:
+        context = ssl.create_default_context()
+
+    async def connect() -> Connection:
+        try:
+            stream = await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            raise UpstreamUnreachable(f"no connection to {url}: {_reason(error)}; is the server up, and is the address right?") from None
+        if not tls:
+            sock = socket.socket(fileno=stream.socket.detach())
+            sock.setblocking(False)
+            return SocketConnection(sock, watch, write_timeout)
+        assert context is not None
+        return await _secure(stream, context, host, url, watch, write_timeout)
+
+    return connect
+
+
+async def _secure(stream: trio.SocketStream, context: ssl.SSLContext, host: str, url: str, watch: Watch, write_timeout: float) -> Connection:
+    secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await secure.do_handshake()
+    except BaseException as error:
+        stream.socket.close()
+        if isinstance(error, (trio.BrokenResourceError, ssl.SSLError)):
+            raise UpstreamUnreachable(f"no TLS connection to {url}: {_reason(error.__cause__ or error)}; check its certificate and who issued it") from None
+        raise
+    return StreamConnection(secure, write_timeout, watch, stream.socket)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason of a failed connection: Trio groups one error per address tried."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    said = cause if isinstance(cause, OSError) else error
+    return (said.strerror if isinstance(said, OSError) else None) or str(said)

@@ -1,0 +1,116 @@
+"""The replies of one HTTP exchange that came as an event stream, pulled one by one.
+
+In: an `Client` whose response is `text/event-stream`. Out: messages and bare events; it ends with the response.
+Pull is the backpressure: the next upstream bytes are read when the last message was taken. Owns no task; its exchange holds the lease.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import trio
+
+from shadowproxy.errors import UpstreamBroken
+from shadowproxy.upstream.http1 import Client
+from shadowproxy.wire.jsonrpc import BadMessage, Message
+from shadowproxy.wire.sse import Event, SseParser, TooLarge
+
+END = 0.05
+"""Seconds that the end of the body may lag behind the response; a server that keeps it open loses its connection, not the client's time."""
+
+
+class EventReplies:
+    """`restore` gives a message that has an id its client's id back and raises `UpstreamBroken` for a foreign one."""
+
+    awaits_response = True
+    __slots__ = ("_client", "_last", "_parser", "_queue", "_restore", "last_event_id", "retry")
+
+    def __init__(self, client: Client, limit: int, restore: Callable[[Message], Message]) -> None:
+        client.streaming = True
+        self._client, self._restore = client, restore
+        self._parser = SseParser(limit)
+        self._queue: deque[Message | Event] = deque()
+        self._last = False
+        self.last_event_id: bytes | None = None
+        self.retry: int | None = None
+        if client.waiting:
+            self._parse()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next item is here already."""
+        return bool(self._queue)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last item has been taken and the body has ended, so that nothing more can come."""
+        return self._last and self._client.complete
+
+    @property
+    def answered(self) -> bool:
+        return self._last
+
+    def __aiter__(self) -> EventReplies:
+        return self
+
+    async def __anext__(self) -> Message | Event:
+        while not self._queue:
+            if self._last:
+                await self._end()
+                raise StopAsyncIteration
+            if self._client.complete:
+                if self.last_event_id is None:
+                    raise UpstreamBroken("the upstream's stream ended without a response")
+                raise StopAsyncIteration  # it may be resumed (2025-11-25, basic/transports.mdx, "Sending Messages to the Server", 6)
+            await self._client.pull()
+            self._parse()
+        item = self._queue.popleft()
+        self._last = isinstance(item, Message) and item.is_response
+        return item
+
+    def _parse(self) -> None:
+        try:
+            events: Sequence[Event] = self._parser.feed(self._client.take())
+        except TooLarge as error:
+            events = error.events
+            if not events:
+                raise UpstreamBroken(f"an event of the upstream is too large: {error} (limits.message)") from None
+        for event in events:
+            if event.id is not None:
+                self.last_event_id = event.id
+            if event.retry is not None:
+                self.retry = event.retry
+            self._queue.append(self._message(event) if event.data else event)
+
+    def _message(self, event: Event) -> Message | Event:
+        if event.event not in (b"", b"message"):
+            return event
+        try:
+            message = Message.decode(event.data)
+        except BadMessage as error:
+            raise UpstreamBroken(f"an event of the upstream is no JSON-RPC message: {error}") from None
+        message.event_id, message.retry = event.id, event.retry
+        return self._restore(message) if message.is_response else message
+
+    async def _end(self) -> None:
+        if self._client.complete:
+            return
+        with trio.move_on_after(END):
+            while not self._client.complete:
+                await self._client.pull()
+                self._client.take()
+
+
+class StandingReplies(EventReplies):
+    """A GET stream: it has no response to end with, so it ends with its body."""
+
+    awaits_response = False
+    __slots__ = ()
+
+    async def __anext__(self) -> Message | Event:
+        while not self._queue:
+            if self._client.complete:
+                raise StopAsyncIteration
+            await self._client.pull()
+            self._parse()
+        return self._queue.popleft()

@@ -1,0 +1,91 @@
+"""A link: a peer that is a child process, its lines on two pipes.
+
+In: what the peer's outbox holds. Out: every line of the child's output to the peer. `run` owns the child, one writer fed whole lines and one reader
+that never waits for a consumer. When the child ends, everybody who waits is told how it ended, with its last lines of stderr.
+"""
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+import trio
+
+from shadowproxy.config import Config
+from shadowproxy.errors import UpstreamExited
+from shadowproxy.upstream.child import Child, run_child
+from shadowproxy.upstream.peer import CHUNK, Peer
+from shadowproxy.upstream.warden import Warden
+from shadowproxy.wire.lines import LineParser
+
+log = logging.getLogger("shadowproxy")
+
+
+class Link(Peer):
+    """One child. `warden` makes sure that it does not outlive us."""
+
+    def __init__(self, config: Config, warden: Warden) -> None:
+        super().__init__(config)
+        self._warden = warden
+        self.child: Child | None = None
+
+    @property
+    def alive(self) -> bool:
+        return super().alive and self.child is not None and self.child.alive
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Spawn the child and serve until it ends, or until `abort`. Raises `UpstreamUnreachable` before `started` only."""
+        upstream, name = self._config.upstream, self._config.upstream.command[0]
+        with self.scope:
+            try:
+                async with trio.open_nursery() as tasks:
+                    start = partial(run_child, upstream.command, env=upstream.env, cwd=upstream.cwd, grace=self._config.timeouts.child_grace,
+                                    on_stderr=partial(_log_line, name), warden=self._warden)  # fmt: skip
+                    self.child = await tasks.start(start)
+                    task_status.started()
+                    tasks.start_soon(self._write, self.child.stdin)
+                    await self._read(self.child.stdout)
+                    await self._await_end(self.child)
+                    tasks.cancel_scope.cancel(reason="the child has ended")
+            finally:
+                self.fail(UpstreamExited("the server process was stopped by shadowproxy"))
+                self.outbox.close()
+                if self.child is not None:
+                    self.child.stdout.close()
+                if self.on_death is not None:
+                    self.on_death()
+
+    async def _await_end(self, child: Child) -> None:
+        """Its output has ended, so it is of no more use; its exit tells why, if it comes soon."""
+        with trio.move_on_after(self._config.timeouts.child_grace):
+            await child.wait()
+        name = self._config.upstream.command[0]
+        tail = child.stderr_tail
+        said = f"; its last words on stderr: {tail[-1]}" if tail else ""
+        self.fail(UpstreamExited(f"the server process {name} {child.last_words()}{said}", {"exit_status": child.exit_status, "stderr": list(tail)}))
+        if self.scope.cancel_called:
+            return
+        log.warning("server process ended", extra={"command": name, "how": child.last_words(), "stderr": "\n".join(tail)})
+
+    async def _write(self, stdin: trio.abc.SendStream) -> None:
+        try:
+            while True:
+                data = await self.outbox.take()
+                await stdin.send_all(data)
+                self.outbox.written(len(data))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.outbox.close()  # the reader will tell why
+
+    async def _read(self, stdout: trio.abc.ReceiveStream) -> None:
+        parser = LineParser(self._config.limits.message)
+        try:
+            while data := await stdout.receive_some(CHUNK):
+                for line in parser.feed(bytes(data)):
+                    self.deliver(line)
+                while parser.heads:
+                    self.too_large(parser.heads.popleft())
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+
+def _log_line(name: str, line: str) -> None:
+    log.debug("stderr", extra={"command": name, "line": line})

@@ -1,0 +1,256 @@
+"""The stdio upstream: exchanges -> children that speak JSON-RPC on their pipes.
+
+In: exchanges of either era. Out: replies. A child serves one era for life, because servers lock on their first message:
+legacy, one child per session, from a few spawned ahead; modern, one child for all, restarted with back-off when it dies, or leased one exchange
+at a time (`share = false`). `run` owns the nursery that all children live in; leaving it stops them. Nobody is ever handed a dead one.
+"""
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import trio
+
+from shadowproxy.config import Config
+from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, SpecError, UpstreamBroken
+from shadowproxy.exchange import Exchange, Replies, Reply, Session
+from shadowproxy.service import Starting, first_of
+from shadowproxy.upstream import duties
+from shadowproxy.upstream.conversation import Conversation
+from shadowproxy.upstream.era_probe import is_modern
+from shadowproxy.upstream.link import Link
+from shadowproxy.upstream.pool import Pool
+from shadowproxy.upstream.shared import Member, SharedChild
+from shadowproxy.upstream.warden import Warden
+from shadowproxy.wire.eras import LEGACY_VERSIONS, META_VERSION
+from shadowproxy.wire.jsonrpc import Message, text_of
+
+log = logging.getLogger("shadowproxy")
+
+POOL = 100
+"""Children at most, unless `upstream.pool` says otherwise."""
+# Restarts of a shared child: doubled from FIRST up to LAST; a child that lived for STEADY seconds starts the count anew.
+FIRST, LAST, STEADY = 0.1, 30.0, 10.0
+UNSUPPORTED_VERSION = -32022
+
+
+class StdioUpstream:
+    """`config.upstream.command` behind the seam. `run` must be running before the first exchange."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._size = config.upstream.pool or POOL
+        self._shared = config.upstream.share is not False
+        self._warden = Warden()
+        self._children: trio.Nursery | None = None
+        self._permits = trio.Semaphore(self._size, max_value=self._size)
+        self._warm: deque[Link] = deque()
+        self._warming = False
+        self._modern: Link | None = None
+        self._starting: Starting | None = None
+        self._legacy_only = False
+        self._shares: dict[str, SharedChild] = {}
+        self._sharing = trio.Lock()
+        self._rules = duties.ToolRules()
+        self._pool: Pool[Link] = Pool(self._open_modern, self._size, config.timeouts.queue, "children")
+        self._deaths, self._not_before = 0, 0.0
+        self.restarts = self.spawned = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look after the children until cancelled; then stop them all."""
+        with self._warden:
+            async with trio.open_nursery() as self._children:
+                self._children.start_soon(self._warm_up)
+                task_status.started()
+                await trio.sleep_forever()
+
+    def statistics(self) -> dict[str, int]:
+        return {"children": self._size - self._permits.value, "children_warm": len(self._warm), "child_restarts": self.restarts, "children_spawned": self.spawned}
+
+    # ------------------------------------------------ the seam
+    async def call(self, exchange: Exchange) -> Reply:
+        if exchange.era == "legacy":
+            return await self._call_legacy(exchange)
+        duties.check(exchange)
+        link = await self._modern_link(exchange)
+        await self._rules.check(exchange, link.ask)
+        reply = await link.call(exchange)
+        if isinstance(reply, Message):
+            exchange.status = duties.status_of(reply)
+        return reply
+
+    async def notify(self, exchange: Exchange) -> None:
+        if exchange.era == "legacy":
+            return await self._conversation(exchange).notify(exchange)
+        # Modern: HTTP clients have no notifications to send, and a stdio client's cancellation has ended its exchange already.
+
+    async def listen(self, exchange: Exchange) -> Replies:
+        return self._conversation(exchange).listen(exchange)
+
+    async def end(self, exchange: Exchange) -> None:
+        self._conversation(exchange)
+        if exchange.session is not None:
+            exchange.session.end()
+
+    # ------------------------------------------------ legacy: a child of one's own
+    async def _call_legacy(self, exchange: Exchange) -> Reply:
+        session = exchange.session
+        if session is None:
+            raise SessionMissing("this request needs a session: send initialize first and then its mcp-session-id with every request")
+        if session.upstream is None:
+            await self._begin(exchange, session)
+        return await self._conversation(exchange).call(exchange)
+
+    async def _begin(self, exchange: Exchange, session: Session) -> None:
+        if self._config.upstream.share:
+            session.upstream = (await self._share_of(exchange)).join(session)
+            return
+        link = await self._take_child()
+        link.era = "legacy"
+        conversation = session.upstream = Conversation(link, self._config.limits)
+        link.on_death = session.end
+        session.on_leave(conversation.close)
+
+    async def _share_of(self, exchange: Exchange) -> SharedChild:
+        """The child of all sessions that ask for this protocol version."""
+        version = text_of(exchange.request.params().get("protocolVersion", b"")) or ""
+        async with self._sharing:
+            child = self._shares.get(version)
+            if child is None or not child.link.alive:
+                link = await self._take_child()
+                link.era = "legacy"
+                child = self._shares[version] = SharedChild(link, self._config.limits)
+        return child
+
+    def _conversation(self, exchange: Exchange) -> Conversation | Member:
+        session = exchange.session
+        if session is None or not isinstance(session.upstream, (Conversation, Member)):
+            raise SessionMissing("this needs a session: send initialize first and then its mcp-session-id with every request")
+        return session.upstream
+
+    # ------------------------------------------------ children
+    async def _take_child(self) -> Link:
+        """A living child that has not been spoken to."""
+        while self._warm:
+            link = self._warm.popleft()
+            if link.alive:
+                break
+        else:
+            link = await self._spawn()
+        if not self._config.stdio and self._children is not None:
+            self._children.start_soon(self._warm_up)
+        return link
+
+    async def _spawn(self) -> Link:
+        """A new child, as soon as the limit allows. Raises `UpstreamUnreachable`, `Overloaded`."""
+        with trio.move_on_after(self._config.timeouts.queue) as patience:
+            await self._permits.acquire()
+        if patience.cancelled_caught:
+            raise Overloaded(f"all {self._size} children are in use (upstream.pool); try again later")
+        link = Link(self._config, self._warden)
+        starting = Starting()
+        assert self._children is not None
+        self._children.start_soon(self._live, link, starting)
+        try:
+            await starting.wait()
+        except BaseException:
+            link.abort()  # nobody would ever know of it
+            raise
+        return link
+
+    async def _live(self, link: Link, starting: Starting) -> None:
+        """A child's whole life, permit included; it belongs to the upstream, not to the exchange that wanted it."""
+        self.spawned += 1
+        try:
+            await link.run(task_status=starting)
+        except* ProxyError as group:
+            starting.fail(first_of(group))
+        finally:
+            self._permits.release()
+            starting.fail(UpstreamBroken("shadowproxy is shutting down"))
+
+    async def _warm_up(self) -> None:
+        """Spawn ahead of need, as the settings say; a command that cannot be started is told to whoever needs it."""
+        if self._warming:
+            return  # whoever is at it looks again after each child
+        self._warming = True
+        try:
+            while len(self._warm) < self._config.upstream.warm and self._permits.value > 0:
+                self._warm.append(await self._spawn())
+        except ProxyError as error:
+            log.warning("the server process cannot be started", extra={"reason": error.message})
+        finally:
+            self._warming = False
+
+    # ------------------------------------------------ modern: one child for all
+    async def _modern_link(self, exchange: Exchange) -> Link:
+        """A living child of the modern era. Raises `SpecError` if the server knows none."""
+        link = None
+        while not self._legacy_only and (link is None or not link.alive):
+            link = await (self._the_shared_one() if self._shared else self._lease(exchange))
+        if self._legacy_only or link is None:
+            raise self._era_mismatch(exchange)
+        return link
+
+    async def _lease(self, exchange: Exchange) -> Link:
+        link = await self._pool.acquire()
+        exchange.on_leave(self._pool.give_back, link)
+        return link
+
+    async def _the_shared_one(self) -> Link | None:
+        if self._modern is not None and self._modern.alive:
+            return self._modern
+        if self._starting is None:
+            self._starting = Starting()
+            assert self._children is not None
+            self._children.start_soon(self._start_modern, self._starting)
+        await self._starting.wait()
+        return self._modern
+
+    async def _start_modern(self, starting: Starting) -> None:
+        try:
+            if self._deaths:
+                await trio.sleep_until(self._not_before)
+            link = await self._open_modern()
+            born = trio.current_time()
+            link.on_death = lambda: self._died(link, born)
+            self._modern = link
+            self._rules.forget()
+            starting.started()
+        except ProxyError as error:
+            self._died(None, trio.current_time())
+            starting.fail(error)
+        finally:
+            self._starting = None
+            starting.fail(UpstreamBroken("shadowproxy is shutting down"))
+
+    def _died(self, link: Link | None, born: float) -> None:
+        """Note a death, and when the next start may be."""
+        now = trio.current_time()
+        self._deaths = 1 if now - born > STEADY else self._deaths + 1
+        self._not_before = now + min(LAST, FIRST * 2.0 ** (self._deaths - 1))
+        if link is not None and self._modern is link:
+            self._modern = None
+            self.restarts += 1
+
+    async def _open_modern(self) -> Link:
+        """A child that has said, when asked, that it knows the modern era; else the fact is noted for the proxy's life."""
+        link = await self._take_child()
+        link.era = "modern"
+        try:
+            with trio.move_on_after(self._config.timeouts.connect):
+                self._legacy_only = not await is_modern(link)
+                if self._legacy_only:
+                    link.abort()
+                return link
+        except BaseException:
+            link.abort()
+            raise
+        link.abort()
+        raise UpstreamBroken(f"the server process did not answer server/discover within {self._config.timeouts.connect:g} s (timeouts.connect)")
+
+    def _era_mismatch(self, exchange: Exchange) -> SpecError:
+        """The specification's own error for a server that does not know this revision (2026-07-28, basic/versioning.mdx)."""
+        requested = text_of(exchange.request.meta().get(META_VERSION, b"")) or ""
+        data = {"supported": list(LEGACY_VERSIONS), "requested": requested}
+        return SpecError(400, UNSUPPORTED_VERSION, "Unsupported protocol version: the server knows the initialize handshake only", data)
