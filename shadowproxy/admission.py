@@ -28,16 +28,23 @@ class Admission:
     def waiting(self) -> int:
         return self._semaphore.statistics().tasks_waiting
 
-    async def enter(self, exchange: Exchange) -> None:
-        """Hold a permit until `exchange` is left. Raises `Overloaded`."""
+    def enter_nowait(self, exchange: Exchange) -> bool:
+        """Hold a permit until `exchange` is left, if one is free; False if one must be waited for. Raises `Overloaded` while draining."""
         if self.draining:
             self.refused += 1
             raise Overloaded("shadowproxy is shutting down; send the request again in a moment")
         try:
             self._semaphore.acquire_nowait()
         except trio.WouldBlock:
-            await self._wait()
+            return False
         exchange.on_leave(self._semaphore.release)
+        return True
+
+    async def enter(self, exchange: Exchange) -> None:
+        """Hold a permit until `exchange` is left. Raises `Overloaded`."""
+        if not self.enter_nowait(exchange):
+            await self._wait()
+            exchange.on_leave(self._semaphore.release)
 
     async def _wait(self) -> None:
         if self.waiting >= self.queue:

@@ -30,7 +30,8 @@ class Application:
         self._config, self._interceptors = config, interceptors
         self._endpoint: Endpoint | None = None
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI 3. Every server types it in its own way, so here it has no types."""
         kind = scope["type"]
         if kind == "lifespan":
             await self._lifespan(receive, send)

@@ -12,7 +12,7 @@ import attrs
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-from shadowproxy.cli import demo, proxying
+from shadowproxy.cli import proxying
 from shadowproxy.cli.settings import pairs
 from shadowproxy.errors import ConfigError
 
@@ -96,6 +96,8 @@ def parse(words: Sequence[str], command: Sequence[str]) -> int:
     @app.command(name="demo")
     def demonstrate(*, once: Annotated[bool, Parameter(help="End by itself.", negative="")] = False) -> int:
         """A small MCP server behind the proxy and a client that talks to it, each message shown as it passes."""
+        from shadowproxy.cli import demo  # with its HTTP client, a quarter of the time that a proxy needs to start
+
         return demo.run(once=once)
 
     try:

@@ -18,6 +18,12 @@ from shadowproxy.errors import ConfigError
 if TYPE_CHECKING:
     from cattrs import Converter
 
+MISSING: Mapping[tuple[str | int, ...], str] = {
+    ("upstream",): "is missing: it says which server stands behind the proxy, by its url or its command",
+    ("tls", "cert"): "is missing: TLS needs a certificate and its key; give both",
+    ("tls", "key"): "is missing: TLS needs a certificate and its key; give both",
+}
+"""What to say of a setting that has no default."""
 _SCALARS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -47,7 +53,7 @@ def load(text: str, source: str = "configuration") -> Config:
 
 def read(text: str, source: str = "configuration") -> dict[str, Any]:
     """The bare document. Raises `ConfigError` with line and column where it is no TOML."""
-    import tomllib  # noqa: PLC0415 -- only who has a file pays for it
+    import tomllib
 
     try:
         return tomllib.loads(text)
@@ -67,17 +73,21 @@ def structure(document: Mapping[str, Any], source: str = "configuration") -> Con
 
 @functools.cache
 def _converter() -> Converter:
-    from cattrs import Converter  # noqa: PLC0415 -- see the head of this file
+    from cattrs import Converter
 
     converter = Converter(forbid_extra_keys=True)
     for kind, words in _SCALARS.items():
         converter.register_structure_hook(kind, _scalar(kind, words))
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _array)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _choice)
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Mapping, lambda kind: _mapping(converter, kind))
+    converter.register_structure_hook_func(_made_of(tuple), _array)
+    converter.register_structure_hook_func(_made_of(Literal), _choice)
+    converter.register_structure_hook_factory(_made_of(Mapping), lambda kind: _mapping(converter, kind))
     for section in (Upstream, Limits, Timeouts, Tls, Log, Config):
         converter.register_structure_hook(section, _section(converter, section))
     return converter
+
+
+def _made_of(origin: object) -> Callable[[Any], bool]:
+    return lambda kind: bool(get_origin(kind) == origin)
 
 
 def _scalar(kind: type, words: str) -> Callable[[Any, Any], Any]:
@@ -105,7 +115,7 @@ def _choice(value: object, kind: object) -> object:
 
 
 def _mapping(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
-    from cattrs.cols import mapping_structure_factory  # noqa: PLC0415 -- see the head of this file
+    from cattrs.cols import mapping_structure_factory
 
     return _table(mapping_structure_factory(kind, converter))
 
@@ -123,7 +133,7 @@ def _table(hook: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 def _section(converter: Converter, section: type) -> Callable[[Any, Any], Any]:
     """Each setting is validated when it is read, so that one wrong setting does not hide the next."""
-    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415 -- see the head of this file
+    from cattrs.gen import make_dict_structure_fn, override
 
     attrs.resolve_types(section)
     hooks: Any = {a.name: override(struct_hook=_validated(converter, a)) for a in attrs.fields(section)}
@@ -143,7 +153,7 @@ def _validated(converter: Converter, attribute: attrs.Attribute[Any]) -> Callabl
 # --- what went wrong, as paths
 
 def _faults(error: BaseException, path: tuple[str | int, ...]) -> Iterator[Fault]:
-    from cattrs.errors import AttributeValidationNote, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError  # noqa: PLC0415 -- as above
+    from cattrs.errors import AttributeValidationNote, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
     if isinstance(error, ClassValidationError | IterableValidationError):
         noted, bare = error.group_exceptions()
@@ -157,8 +167,8 @@ def _faults(error: BaseException, path: tuple[str | int, ...]) -> Iterator[Fault
             hint = did_you_mean(key, known) or f" (known are {', '.join(known)})"
             yield Fault((*path, key), f"unknown key{hint}")
     elif isinstance(error, WrongValue):
-        yield Fault(path, error.what)
+        yield Fault(path if error.name in ("", *path[-1:]) else (*path, error.name), error.what)
     elif isinstance(error, KeyError):
-        yield Fault(path, "is missing: it says which server stands behind the proxy, by its url or its command")
+        yield Fault(path, MISSING.get(path, "is missing; give it a value"))
     else:
         raise error

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from shadowproxy.errors import ConfigError
 
 Rule = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
+_PASSWORD = re.compile(r"//[^/?#]*@")
 _LONGEST = 60
 """Characters of a wrong value that an error repeats."""
 
@@ -29,7 +31,7 @@ class WrongValue(ConfigError):
 
 def shown(value: object) -> str:
     """A value as an error repeats it."""
-    text = repr(value)
+    text = _PASSWORD.sub("//…@", repr(value))
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 

@@ -13,6 +13,7 @@ import attrs
 from shadowproxy.config import rules, syntax
 
 MIB = 1 << 20
+REQUEST_MAX = 600.0
 
 
 def _count(default: int, least: int = 1) -> Any:
@@ -21,6 +22,10 @@ def _count(default: int, least: int = 1) -> Any:
 
 def _seconds(default: float, *, zero: bool = False) -> Any:
     return attrs.field(default=default, validator=rules.seconds(zero=zero))
+
+
+def _at_least_request(timeouts: Timeouts) -> float:
+    return max(REQUEST_MAX, timeouts.request)
 
 
 def _names(check: Callable[[str], str | None]) -> Any:
@@ -45,7 +50,7 @@ class Upstream:
     authorization: Literal["strip", "passthrough"] = _one_of("strip", "passthrough")  # the client's Authorization and Cookie
     http2: bool = attrs.field(default=False, validator=rules.switch)  # speak HTTP/2 to `url`
     # An HTTP proxy on the way to `url`; None: what *_PROXY in the environment says.
-    proxy: str | None = attrs.field(default=None, validator=rules.text(syntax.url))
+    proxy: str | None = attrs.field(default=None, validator=rules.text(syntax.proxy))
     # Most connections or children at once; None: 1000 connections, 100 children.
     pool: int | None = attrs.field(default=None, validator=rules.whole(1))
     warm: int = _count(1, least=0)  # children kept spawned ahead of the next legacy session
@@ -56,13 +61,13 @@ class Upstream:
         if (self.url is None) == (not self.command):
             raise rules.WrongValue("", f"give one server, either url or command{', not both' if self.command else ''}")
         if self.command and not self.command[0]:
-            raise rules.WrongValue("", "command must begin with a program, not with an empty string")
+            raise rules.WrongValue("command", "must begin with a program, not with an empty string")
         # A setting without effect is a mistake of whoever wrote it, and it may be one about security.
         for name in ("env", "cwd", "share") if self.url is not None else ("headers", "http2", "proxy"):
             if getattr(self, name) not in (None, {}, False):
-                raise rules.WrongValue("", f"{name} has no effect on a {'url' if self.url is not None else 'command'}; leave it out")
+                raise rules.WrongValue(name, f"has no effect on a {'url' if self.url is not None else 'command'}; leave it out")
         if self.command and self.authorization != "strip":
-            raise rules.WrongValue("", "authorization has no effect on a command, which gets no headers; leave it out")
+            raise rules.WrongValue("authorization", "has no effect on a command, which gets no headers; leave it out")
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +92,8 @@ class Timeouts:
 
     connect: float = _seconds(10)
     request: float = _seconds(60)              # from request to response; progress pushes it forward …
-    request_max: float = _seconds(600)         # … up to this
+    # … up to this; a longer `request` raises it, unless it is given.
+    request_max: float = attrs.field(default=attrs.Factory(_at_least_request, takes_self=True), validator=rules.seconds(zero=False))
     head: float = _seconds(10)                 # from the first byte of a head to its end
     body: float = _seconds(30)                 # from the head to the end of the request's body
     idle: float = _seconds(75)                 # a keep-alive connection with nothing under way
@@ -101,7 +107,7 @@ class Timeouts:
 
     def __attrs_post_init__(self) -> None:
         if self.request_max < self.request:
-            raise rules.WrongValue("", f"request_max ({self.request_max:g}) must be request ({self.request:g}) at least; raise it")
+            raise rules.WrongValue("request_max", f"must be request ({self.request:g}) at least, not {self.request_max:g}")
 
 
 @attrs.frozen(kw_only=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_USER = re.compile(r"//[^/?#@]*@")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 #: Made for each request by the proxy, or the hop's own: two of a kind would let two servers read two different requests.
@@ -61,6 +62,11 @@ def url(text: str) -> str | None:
     if "@" in parts.netloc:
         return "must be a URL without user and password; send them as a header"
     return "must be a URL without a fragment (#…)" if "#" in text else None
+
+
+def proxy(text: str) -> str | None:
+    """An HTTP proxy on the way, which may ask for user and password."""
+    return "must be an http or https URL, such as http://proxy:3128" if text.startswith("unix:") else url(_USER.sub("//", text, count=1))
 
 
 def path(text: str) -> str | None:

@@ -46,6 +46,11 @@ class HypercornConnection:
         self._open = 0
         self._writing = trio.Lock()
 
+    @property
+    def begun(self) -> bool:
+        """Hypercorn says itself what there is to say."""
+        return True
+
     async def run(self) -> None:
         """Serve until either side has had enough. The connection boundary: whatever Hypercorn raises ends here."""
         try:

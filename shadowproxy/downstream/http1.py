@@ -193,7 +193,7 @@ class Http1:
         if self.closing:
             self.eof = True
             return
-        self.deadline = trio.current_time() + self.timeouts.idle
+        self.deadline = trio.current_time() + (self.timeouts.head if self._partial else self.timeouts.idle)
         await self.fill()
         if not self.queue and not self.eof:
             self.deadline = trio.current_time() + self.timeouts.head
@@ -226,11 +226,15 @@ class Http1:
 
     async def _close(self, request: Request) -> None:
         """After an answer that ended the connection: let the client read it although we did not read all that it sent."""
-        if request.done and not (request.complete and not self.queue):
+        if request.done:
             await self.connection.finish()
 
+    @property
+    def begun(self) -> bool:
+        return bool(self.queue) and self.queue[0].begun
+
     async def _refuse(self, error: Refused | BodyTooLarge) -> None:
-        if self.queue and self.queue[0].begun:
+        if self.begun:
             return
         status, text = (error.status, error.text) if isinstance(error, Refused) else (413, str(error))
         await self.connection.write(canned(status, text))

@@ -37,7 +37,7 @@ def canned(status: int, text: str) -> bytes:
 
 
 class Request:
-    __slots__ = ("_chunked", "_chunks", "_expects", "_head", "_http", "_keep", "_mute", "_size", "_told", "_total", "begun", "cancel_when_gone", "complete",
+    __slots__ = ("_body_due", "_chunked", "_chunks", "_expects", "_head", "_http", "_keep", "_mute", "_size", "_told", "_total", "begun", "cancel_when_gone", "complete",
                  "done", "due", "headers", "keep_alive", "last_write", "late", "method", "standing", "target", "version")  # fmt: skip
 
     def __init__(self, http: Http1, target: bytes, headers: list[tuple[bytes, bytes]], version: str) -> None:
@@ -50,6 +50,7 @@ class Request:
         self._size = self._total = 0
         self.complete = self._told = self._chunked = self._mute = self.begun = self.done = self.standing = False
         self._expects: bool | None = None
+        self._body_due = 0.0
         self._head: bytes | None = None
         self.due: float | None = None
         self.late: Callable[[str], Awaitable[None]] | None = None
@@ -88,7 +89,8 @@ class Request:
             self._expects = (b"expect", b"100-continue") in [(name, value.lower()) for name, value in self.headers]
             if self._expects and not self._total and self.version == "1.1":
                 await self._http.connection.write(_CONTINUE)
-        self._http.deadline = trio.current_time() + self._http.timeouts.body
+            self._body_due = trio.current_time() + self._http.timeouts.body  # for all of it: a trickle does not push it forward
+        self._http.deadline = self._body_due
 
     # ------------------------------------------------ response
     async def send(self, event: dict[str, Any]) -> None:

@@ -22,7 +22,10 @@ SWEEP = 0.25
 
 
 class Engine(Protocol):
-    """What serves one connection: ours, or Hypercorn's."""
+    """What serves one connection: ours, or Hypercorn's. `begun`: a part of an answer is out already."""
+
+    @property
+    def begun(self) -> bool: ...
 
     async def run(self) -> None: ...
     def sweep(self, now: float) -> None: ...
@@ -39,32 +42,44 @@ class HttpServer:
         self._some = trio.Event()  # there is a connection to look after
         self._none = trio.Event()
         self._draining = False
+        self._open = 0  # accepted, handshakes under way included
         self.refused = 0
 
     @property
     def connections(self) -> int:
-        return len(self._live)
+        return self._open
 
     async def serve(self, connection: Connection) -> None:
         """The connection boundary: what goes wrong here ends this connection and nothing else."""
-        if self._draining or len(self._live) >= self._limits.connections:
+        if self._draining or self._open >= self._limits.connections:
             return await self._turn_away(connection)
+        self._open += 1
+        engine: Engine | None = None
         try:
             alpn = await connection.handshake(self._timeouts.head) if isinstance(connection, TlsConnection) else "http/1.1"
-            if alpn == "h2" or self._engine == "hypercorn":
-                await self._run(self._hypercorn(connection, alpn, b""))
-            else:
-                await self._run(Http1(connection, self._app, self._base(connection), self._limits, self._timeouts))
-        except Http2 as beginning:
-            await self._run(self._hypercorn(connection, "h2", beginning.first))
+            engine = self._engine_for(connection, alpn)
+            try:
+                await self._run(engine)
+            except Http2 as beginning:
+                engine = self._hypercorn(connection, "h2", beginning.first)
+                await self._run(engine)
         except PeerGone:
             pass
         except Exception:
             log.exception("a request failed in a way that is a bug of shadowproxy; its connection was closed")
-            connection.write_nowait(canned(500, "internal error of shadowproxy; see its log"))
+            if engine is not None and not engine.begun:
+                connection.write_nowait(canned(500, "internal error of shadowproxy; see its log"))
         finally:
+            self._open -= 1
             connection.on_gone = None
             connection.abort()
+
+    def _engine_for(self, connection: Connection, alpn: str) -> Engine:
+        if self._draining:  # it has begun during the handshake
+            raise PeerGone("shutting down")
+        if alpn == "h2" or self._engine == "hypercorn":
+            return self._hypercorn(connection, alpn, b"")
+        return Http1(connection, self._app, self._base(connection), self._limits, self._timeouts)
 
     async def _run(self, engine: Engine) -> None:
         self._live.add(engine)
@@ -116,7 +131,8 @@ class HttpServer:
     async def drained(self) -> None:
         """Wait until no connection is left."""
         while self._live:
-            self._none = trio.Event()
+            if self._none.is_set():  # else somebody waits already
+                self._none = trio.Event()
             await self._none.wait()
 
     def cancel(self, reason: str) -> None:

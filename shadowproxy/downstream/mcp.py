@@ -97,18 +97,25 @@ class Endpoint:
             return await self._post_batch(scope, send, body, known, headers)
         message = Message.decode(body)
         try:
-            await self._message(message, scope, receive, send, known, headers)
+            exchange = self._exchange(message, known, headers)
+            if not message.is_request:
+                return await self._notify(exchange, send)
         except (ProxyError, BadMessage) as error:
-            await _refuse(send, error, message.id)
+            return await _refuse(send, error, message.id)
+        await self._bounded(self._run, Stream(send, exchange, self._config.timeouts), scope, receive, exchange.era == "modern")
 
-    async def _message(self, message: Message, scope: dict[str, Any], receive: Receive, send: Send, known: dict[bytes, bytes], headers: Headers) -> None:
+    def _exchange(self, message: Message, known: dict[bytes, bytes], headers: Headers) -> Exchange:
+        """Whose message it is and in which era. Raises `ProxyError`, `BadMessage`."""
         era = _era(message, known.get(b"mcp-protocol-version"))
         if message.is_request:
             key_of(message.members["id"])
         session = self._session_of(message, known) if era == "legacy" else None
         exchange = Exchange(message, era, session, headers)
-        if message.is_request:
-            return await self._answer(exchange, scope, receive, send)
+        if session is not None:
+            self._sessions.hold(session, exchange)
+        return exchange
+
+    async def _notify(self, exchange: Exchange, send: Send) -> None:
         with exchange:
             await self._gateway.notify(exchange)
         await answer.send_body(send, 202, b"", exchange.reply_headers)
@@ -137,7 +144,7 @@ class Endpoint:
         id = known.get(b"mcp-session-id")
         if id is not None:
             return self._sessions.find(id)
-        if message is not None and message.method == "initialize":
+        if message is not None and message.method == "initialize" and message.is_request:
             return self._sessions.prepare()
         return None
 
@@ -151,23 +158,18 @@ class Endpoint:
         await self._batch.answer(exchanges, send, self._config.timeouts.request)
 
     # ------------------------------------------------ one exchange
-    async def _answer(self, exchange: Exchange, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """The exchange boundary: any failure becomes an error reply and ends here."""
-        if (session := exchange.session) is not None:
-            self._sessions.hold(session, exchange)
-        stream = Stream(send, exchange, self._config.timeouts)
-        await self._bounded(self._run, stream, scope, receive, exchange.era == "modern")
-
-    async def _bounded(self, run: Run, stream: Stream, scope: dict[str, Any], receive: Receive, cancel_when_gone: bool) -> None:
+    def _bounded(self, run: Run, stream: Stream, scope: dict[str, Any], receive: Receive, cancel_when_gone: bool) -> Awaitable[None]:
         """Run it under the request's deadline: our server lends its connection's scope, on another one it needs a scope of its own."""
-        limit = scope.get("extensions", {}).get("shadowproxy.limit")
+        extensions = scope.get("extensions")
+        limit = None if extensions is None else extensions.get("shadowproxy.limit")
         if limit is None:
-            return await within_own_limit(run, stream, receive, self._config.timeouts.request, cancel_when_gone)
+            return within_own_limit(run, stream, receive, self._config.timeouts.request, cancel_when_gone)
         stream.limit = limit
         limit.limit(self._config.timeouts.request, stream.late, cancel_when_gone)
-        await run(stream)
+        return run(stream)
 
     async def _run(self, stream: Stream) -> None:
+        """The exchange boundary: any failure becomes an error reply and ends here."""
         exchange = stream.exchange
         try:
             with exchange:

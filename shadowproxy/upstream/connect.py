@@ -1,4 +1,4 @@
-"""Opening a connection to an HTTP upstream: plain or TLS, to whichever address of the name answers first.
+"""Opening a connection to an HTTP upstream: plain, TLS, or a unix socket; by name to whichever address of the name answers first.
 
 In: the upstream's URL. Out: a function that opens one `Connection`. Owns no task; what it opened belongs to its caller.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import trio
@@ -16,8 +17,13 @@ from shadowproxy.errors import UpstreamUnreachable
 from shadowproxy.watch import Watch
 
 
+UNIX = "unix:"
+
+
 def connector(url: str, watch: Watch, write_timeout: float, context: ssl.SSLContext | None = None) -> Callable[[], Awaitable[Connection]]:
     """`context` is for https; None takes the system's trust."""
+    if url.startswith(UNIX):
+        return partial(_connect_unix, url.removeprefix(UNIX), watch, write_timeout)
     parts = urlsplit(url)
     host, tls = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
@@ -37,6 +43,18 @@ def connector(url: str, watch: Watch, write_timeout: float, context: ssl.SSLCont
         return await _secure(stream, context, host, url, watch, write_timeout)
 
     return connect
+
+
+async def _connect_unix(path: str, watch: Watch, write_timeout: float) -> Connection:
+    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        await sock.connect(path)
+    except OSError as error:
+        sock.close()
+        raise UpstreamUnreachable(f"no connection to {UNIX}{path}: {error.strerror or error}; is the server up, and is the path right?") from None
+    plain = socket.socket(fileno=sock.detach())
+    plain.setblocking(False)
+    return SocketConnection(plain, watch, write_timeout)
 
 
 async def _secure(stream: trio.SocketStream, context: ssl.SSLContext, host: str, url: str, watch: Watch, write_timeout: float) -> Connection:

@@ -23,14 +23,15 @@ class EventReplies:
     """`restore` gives a message that has an id its client's id back and raises `UpstreamBroken` for a foreign one."""
 
     awaits_response = True
-    __slots__ = ("_client", "_last", "_parser", "_queue", "_restore", "last_event_id", "retry")
+    __slots__ = ("_client", "_last", "_lost", "_parser", "_queue", "last_event_id", "restore", "retry")
 
     def __init__(self, client: Client, limit: int, restore: Callable[[Message], Message]) -> None:
         client.streaming = True
-        self._client, self._restore = client, restore
+        self._client, self.restore = client, restore
         self._parser = SseParser(limit)
         self._queue: deque[Message | Event] = deque()
         self._last = False
+        self._lost: UpstreamBroken | None = None
         self.last_event_id: bytes | None = None
         self.retry: int | None = None
         if client.waiting:
@@ -54,10 +55,12 @@ class EventReplies:
         return self
 
     async def __anext__(self) -> Message | Event:
+        if self._last:
+            await self._end()
+            raise StopAsyncIteration
         while not self._queue:
-            if self._last:
-                await self._end()
-                raise StopAsyncIteration
+            if self._lost is not None:
+                raise self._lost
             if self._client.complete:
                 if self.last_event_id is None:
                     raise UpstreamBroken("the upstream's stream ended without a response")
@@ -65,19 +68,20 @@ class EventReplies:
             await self._client.pull()
             self._parse()
         item = self._queue.popleft()
-        self._last = isinstance(item, Message) and item.is_response
+        if isinstance(item, Message) and item.is_response:
+            self._last = True
+            self._queue.clear()  # nothing belongs after the response
         return item
 
     def _parse(self) -> None:
         try:
             events: Sequence[Event] = self._parser.feed(self._client.take())
         except TooLarge as error:
-            events = error.events
-            if not events:
-                raise UpstreamBroken(f"an event of the upstream is too large: {error} (limits.message)") from None
+            events = error.events  # those before it still count
+            self._lost = UpstreamBroken(f"an event of the upstream is too large: {error} (limits.message)")
         for event in events:
             if event.id is not None:
-                self.last_event_id = event.id
+                self.last_event_id = event.id or None
             if event.retry is not None:
                 self.retry = event.retry
             self._queue.append(self._message(event) if event.data else event)
@@ -90,15 +94,18 @@ class EventReplies:
         except BadMessage as error:
             raise UpstreamBroken(f"an event of the upstream is no JSON-RPC message: {error}") from None
         message.event_id, message.retry = event.id, event.retry
-        return self._restore(message) if message.is_response else message
+        return self.restore(message) if message.is_response else message
 
     async def _end(self) -> None:
         if self._client.complete:
             return
-        with trio.move_on_after(END):
-            while not self._client.complete:
-                await self._client.pull()
-                self._client.take()
+        try:
+            with trio.move_on_after(END):
+                while not self._client.complete:
+                    await self._client.pull()
+                    self._client.take()
+        except UpstreamBroken:
+            pass  # the connection is lost, and nothing else: the response is here
 
 
 class StandingReplies(EventReplies):
@@ -109,6 +116,8 @@ class StandingReplies(EventReplies):
 
     async def __anext__(self) -> Message | Event:
         while not self._queue:
+            if self._lost is not None:
+                raise self._lost
             if self._client.complete:
                 raise StopAsyncIteration
             await self._client.pull()

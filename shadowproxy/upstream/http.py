@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from shadowproxy.connection import Connection
 from shadowproxy.errors import ProxyError, SessionUnknown, UpstreamAnswered, UpstreamBroken, UpstreamRedirects, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Headers, Replies, Reply, Session
 from shadowproxy.upstream import own_client
+from shadowproxy.upstream.connect import UNIX
 from shadowproxy.upstream.conversation import Conversation
 from shadowproxy.upstream.events import EventReplies, StandingReplies
 from shadowproxy.upstream.fields import Fields
@@ -40,14 +41,16 @@ POOL = 1000
 can never keep that answer from a connection."""
 
 
+def _same(message: Message) -> Message:
+    return message
+
+
 class HttpUpstream:
     """`connect` opens one connection to `config.upstream.url`; or `client` makes clients that need none (httpx)."""
 
     def __init__(self, config: Config, connect: Connect, client: Callable[[], Client] | None = None) -> None:
         upstream = config.upstream
-        url = urlsplit(upstream.url or "")
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self._fields = Fields(url.netloc, target, upstream.headers, upstream.authorization == "passthrough")
+        self._fields = Fields(*_origin_and_target(config), upstream.headers, upstream.authorization == "passthrough")
         self._config, self._connect, self._client, self.url = config, connect, client, upstream.url
         size = upstream.pool or POOL
         self.pool: Pool[Client] = Pool(self._open, size, config.timeouts.queue, f"connections to {self.url}")
@@ -83,7 +86,14 @@ class HttpUpstream:
         return HttpClient(connection, self._config.limits.message)
 
     # ------------------------------------------------ the seam
-    async def call(self, exchange: Exchange) -> Reply:
+    def call(self, exchange: Exchange) -> Coroutine[Any, Any, Reply]:
+        """The hot path goes straight to `post`."""
+        headers, session = exchange.headers, exchange.session
+        if headers is not None and (session is None or (type(session.upstream) is set and exchange.request.method != "initialize")):
+            return self.post(exchange, headers)
+        return self._call_by_session(exchange)
+
+    async def _call_by_session(self, exchange: Exchange) -> Reply:
         session = exchange.session
         if session is None:
             return await self._call(exchange)
@@ -133,15 +143,17 @@ class HttpUpstream:
         client = await self.pool.acquire()
         exchange.on_leave(self.pool.give_back, client)
         await client.send(self._fields, b"POST", headers, _upstream_id(exchange), body)
-        kind = client.known.get(b"content-type", b"")
-        if len(client.headers) > 2:
+        kind = client.known.get(b"content-type", b"").lower()
+        if len(client.headers) > 2 or b"content-length" not in client.known:  # else there is nothing but these two
             exchange.reply_headers = self._fields.back(client.headers)
         if request.method == "initialize":
             self._began(exchange, client)
         if client.status == 200 and kind.startswith(b"text/event-stream"):
             return EventReplies(client, self._config.limits.message, partial(_restore, exchange.id, id))
-        if kind.startswith(b"application/json"):
-            return await self._json(exchange, client, id)
+        if kind.startswith(b"application/json") and not 300 <= client.status < 400:
+            while not client.complete:
+                await client.pull()
+            return self._json(exchange, client, id)
         raise await self._refusal(exchange, client)
 
     async def notify(self, exchange: Exchange) -> None:
@@ -167,15 +179,15 @@ class HttpUpstream:
             return await own_client.follow(self, exchange)
         return await self.get(exchange, exchange.headers)
 
-    async def get(self, exchange: Exchange, headers: Headers) -> EventReplies:
+    async def get(self, exchange: Exchange, headers: Headers, restore: Callable[[Message], Message] = _same) -> EventReplies:
         """Open a GET stream on a connection of its own, closed with the exchange."""
         client = await self._open()
         exchange.on_leave(client.abort)
         await client.send(self._fields, b"GET", headers, _upstream_id(exchange), None)
-        if client.status != 200 or not client.known.get(b"content-type", b"").startswith(b"text/event-stream"):
+        if client.status != 200 or not client.known.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
             raise await self._refusal(exchange, client)
         exchange.reply_headers = self._fields.back(client.headers)
-        return StandingReplies(client, self._config.limits.message, _same)
+        return StandingReplies(client, self._config.limits.message, restore)
 
     async def end(self, exchange: Exchange) -> None:
         if _conversation(exchange) is not None and exchange.session is not None:
@@ -201,16 +213,16 @@ class HttpUpstream:
             if session.upstream_id is None:
                 session.id = None
 
-    async def _json(self, exchange: Exchange, client: Client, id: Raw) -> Message:
-        body = await client.body()
+    def _json(self, exchange: Exchange, client: Client, id: Raw) -> Message:
+        body = client.take()
+        if client.status == 404 and _upstream_id(exchange) is not None:
+            raise self._lost(exchange)
         try:
             reply = Message.decode(body)
         except BadMessage as error:
             if client.status >= 300:
                 raise self._passed(exchange, client, body) from None
             raise UpstreamBroken(f"the upstream's answer is no JSON-RPC message: {error}") from None
-        if client.status == 404 and _upstream_id(exchange) is not None:
-            raise self._lost(exchange)
         exchange.status = client.status
         if not reply.is_response:
             raise UpstreamBroken("the upstream answered a request with something that is not a response")
@@ -255,7 +267,8 @@ class HttpUpstream:
             flying = session.upstream = set()
         key = key_of(id)
         if key in flying:
-            key = b'"shadowproxy-%d"' % self._substitute()
+            while key in flying:  # a client may call its requests that, too
+                key = b'"shadowproxy-%d"' % self._substitute()
             id = Raw(key)
         flying.add(key)
         exchange.on_leave(flying.discard, key)
@@ -267,23 +280,27 @@ def _upstream_id(exchange: Exchange) -> bytes | None:
     return None if session is None else session.upstream_id
 
 
+def _origin_and_target(config: Config) -> tuple[str, str]:
+    """The Host to ask for and the target to ask for there; a unix socket is asked for our own path."""
+    if (config.upstream.url or "").startswith(UNIX):
+        return "localhost", config.path
+    url = urlsplit(config.upstream.url or "")
+    return url.netloc, (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
 def _conversation(exchange: Exchange) -> Conversation | None:
     session = exchange.session
     return session.upstream if session is not None and isinstance(session.upstream, Conversation) else None
-
-
-def _same(message: Message) -> Message:
-    return message
 
 
 def _restore(asked: Raw | None, sent: Raw, reply: Message) -> Message:
     """The reply under the id that the client asked with. Raises `UpstreamBroken` for an answer to something else."""
     members: dict[str, Any] = reply.members
     came = members.get("id")
-    if came is None or bytes(came) == b"null":
-        return reply  # an error about a request whose id could not be read
-    if bytes(came) != bytes(sent) and _key(came) != _key(sent):
-        raise UpstreamBroken(f"the upstream answered another id ({bytes(came)[:64]!r}) than it was asked")
+    if "error" in members and (came is None or bytes(came) == b"null"):
+        came = sent  # its id could not be read, but the connection says whose it is
+    if came is None or (bytes(came) != bytes(sent) and _key(came) != _key(sent)):
+        raise UpstreamBroken(f"the upstream answered another id ({bytes(came or b'none')[:64]!r}) than it was asked")
     members["id"] = asked
     return reply
 

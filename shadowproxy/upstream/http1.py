@@ -5,12 +5,13 @@ It may be lent again only from a message boundary with nothing unread: a respons
 """
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 import httptools
 import trio
 
-from shadowproxy.connection import Connection, PeerGone
+from shadowproxy.connection import CHUNK, Connection, PeerGone
 from shadowproxy.errors import MessageTooLarge, UpstreamBroken
 from shadowproxy.exchange import Headers
 from shadowproxy.upstream.fields import Fields
@@ -18,6 +19,8 @@ from shadowproxy.upstream.fields import Fields
 MAX_FIELDS = 256
 MAX_HEAD = 64 * 1024
 """Of a response: generous beside what servers send, and a bound all the same."""
+BRISK = 0.02
+"""Seconds after which an idle connection is looked at before it is lent: what a server says unasked (a 408, say) comes later than that."""
 FRESH = 4.0
 """Seconds that an idle connection is trusted. Servers commonly close theirs after 5 (uvicorn, hypercorn, node); a request sent into that
 moment is lost, and a POST must not be sent twice."""
@@ -34,7 +37,7 @@ class Client(Protocol):
 
     def usable(self) -> bool: ...
     def abort(self) -> None: ...
-    async def send(self, fields: Fields, method: bytes, headers: Headers, session: bytes | None, body: bytes | None) -> None: ...
+    def send(self, fields: Fields, method: bytes, headers: Headers, session: bytes | None, body: bytes | None) -> Awaitable[None]: ...
     async def pull(self) -> None: ...
     def take(self) -> bytes: ...
     @property
@@ -68,7 +71,8 @@ class HttpClient:
         if self._since < 0:
             self._since = now
             return True
-        return now - self._since < FRESH and self.connection.quiet()
+        idle = now - self._since
+        return idle < BRISK or (idle < FRESH and self.connection.quiet())
 
     def abort(self) -> None:
         self._keep = False
@@ -103,8 +107,12 @@ class HttpClient:
         self._moved = True
         self._chunks.append(data)
         self._size += len(data)
-        if self._size > self._limit and not self.streaming:
+        if self._size > self._limit and not self.streaming and not self._begins_a_stream():
             raise MessageTooLarge(f"the upstream's answer is larger than {self._limit} bytes (limits.message)", status=502)
+
+    def _begins_a_stream(self) -> bool:
+        """Whether this is what came of an event stream with its head, before anybody could say that it is to be streamed."""
+        return self._size <= CHUNK and self.known.get(b"content-type", b"").startswith(b"text/event-stream")
 
     def on_message_complete(self) -> None:
         self._moved = True
@@ -115,10 +123,10 @@ class HttpClient:
         self._keep = self._keep and not self._until_eof and self._parser.should_keep_alive()
 
     # ------------------------------------------------ a request
-    async def send(self, fields: Fields, method: bytes, headers: Headers, session: bytes | None, body: bytes | None) -> None:
+    def send(self, fields: Fields, method: bytes, headers: Headers, session: bytes | None, body: bytes | None) -> Awaitable[None]:
         """`request` for these fields; `body` None for none."""
         head = fields.head(method, headers, session, None if body is None else len(body))
-        await self.request(head if body is None else head + body)
+        return self.request(head if body is None else head + body)
 
     async def request(self, data: bytes) -> None:
         """Send it and read up to the end of the response's head. Raises `UpstreamBroken`."""

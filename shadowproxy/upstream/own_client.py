@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from shadowproxy.errors import UpstreamAnswered, UpstreamBroken, UpstreamUnreachable
-from shadowproxy.exchange import Exchange, Headers, Reply
+from shadowproxy.exchange import NOTHING, Exchange, Headers, Reply
 from shadowproxy.upstream.events import EventReplies
 from shadowproxy.wire.eras import HEADER_MISMATCH
 from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, encode, error_code, text_of
@@ -88,16 +88,27 @@ async def call(upstream: HttpUpstream, exchange: Exchange) -> Reply:
     """POST with fields of our own, and see the answer through."""
     if exchange.era == "legacy":
         reply = await upstream.post(exchange, fields(exchange))
-        return Followed(upstream, exchange, reply) if isinstance(reply, EventReplies) else reply
-    method = exchange.request.method
-    extra = upstream.tools.fields(exchange.request) if method == "tools/call" else ()
-    reply = await upstream.post(exchange, (*fields(exchange), *extra))
-    if method == "tools/list":
-        return await _learned(upstream, reply)
-    if method == "tools/call" and not extra and isinstance(reply, Message) and error_code(reply) == HEADER_MISMATCH:
+        return Followed(upstream, _holder(exchange), reply) if isinstance(reply, EventReplies) else reply
+    if exchange.request.method == "tools/call":
+        return await _call_tool(upstream, exchange)
+    reply = await upstream.post(exchange, fields(exchange))
+    return await _learned(upstream, reply) if exchange.request.method == "tools/list" else reply
+
+
+async def _call_tool(upstream: HttpUpstream, exchange: Exchange) -> Reply:
+    """Mirror in headers what the tool is known to want; if the server knows better, learn that and try once more."""
+    request = exchange.request
+    attempt = Exchange(request, exchange.era, exchange.session)  # gives its connection back before another is asked for
+    exchange.on_leave(attempt.leave)
+    extra = upstream.tools.fields(request)
+    reply = await upstream.post(attempt, (*fields(exchange), *extra))
+    exchange.status, exchange.reply_headers = attempt.status, attempt.reply_headers
+    if isinstance(reply, Message) and error_code(reply) == HEADER_MISMATCH:
+        attempt.leave()
         await _learn_all(upstream, exchange)
-        if extra := upstream.tools.fields(exchange.request):
-            reply = await upstream.post(exchange, (*fields(exchange), *extra))
+        newer = upstream.tools.fields(request)
+        if list(newer) != list(extra):
+            reply = await upstream.post(exchange, (*fields(exchange), *newer))
     return reply
 
 
@@ -143,7 +154,7 @@ class Backoff:
         self._tries += 1
         if self.floor and self._tries == 1:
             return self.floor  # the server said when
-        return self.floor + random.uniform(0, min(CAP, BASE * 2.0**self._tries))  # noqa: S311 -- jitter, no secret
+        return self.floor + random.uniform(0, min(CAP, BASE * 2.0 ** min(self._tries, 30)))  # noqa: S311 -- jitter, no secret
 
 
 class Followed:
@@ -152,8 +163,8 @@ class Followed:
     A request's stream ends with its response, or with its connection if no event of it had an id; a standing one is opened anew whenever it ends.
     """
 
-    def __init__(self, upstream: HttpUpstream, exchange: Exchange, first: EventReplies) -> None:
-        self._upstream, self._exchange, self._replies = upstream, exchange, first
+    def __init__(self, upstream: HttpUpstream, holder: Exchange, first: EventReplies) -> None:
+        self._upstream, self._holder, self._replies, self._restore = upstream, holder, first, first.restore
         self._backoff = Backoff()
         self._last_id: bytes | None = None
         self._answered = False
@@ -169,13 +180,29 @@ class Followed:
             except (StopAsyncIteration, UpstreamBroken):
                 if self._remember() is None and not self._standing:
                     raise
-                self._replies = await _resume(self._upstream, self._exchange, self._backoff, self._last_id)
+                self._replies = await self._resume()
                 continue
             self._backoff.reset()
             self._answered = not self._standing and isinstance(item, Message) and item.is_response
             if isinstance(item, Message):
                 return item
         raise StopAsyncIteration
+
+    async def _resume(self) -> EventReplies:
+        """GET the rest of the stream. Gives up on a refusal, or after `PATIENCE`; the deadline around it wins."""
+        until = trio.current_time() + PATIENCE
+        while True:
+            self._holder.leave()
+            await trio.sleep(self._backoff.next())
+            resumed = () if self._last_id is None else ((b"last-event-id", self._last_id),)
+            try:
+                return await self._upstream.get(self._holder, (*_GET, *_legacy(self._holder), *resumed), self._restore)
+            except UpstreamAnswered as error:
+                if error.http_status not in (408, 429, 500, 502, 503, 504) or trio.current_time() > until:
+                    raise
+            except (UpstreamUnreachable, UpstreamBroken):
+                if trio.current_time() > until:
+                    raise
 
     def _remember(self) -> bytes | None:
         if self._replies.last_event_id is not None:
@@ -185,25 +212,17 @@ class Followed:
         return self._last_id
 
 
-async def _resume(upstream: HttpUpstream, exchange: Exchange, backoff: Backoff, last_id: bytes | None) -> EventReplies:
-    """GET the rest of a stream. Gives up on a refusal, or after `PATIENCE`; the deadline around it wins."""
-    until = trio.current_time() + PATIENCE
-    while True:
-        await trio.sleep(backoff.next())
-        resumed = () if last_id is None else ((b"last-event-id", last_id),)
-        try:
-            return await upstream.get(exchange, (*_GET, *_legacy(exchange), *resumed))
-        except UpstreamAnswered as error:
-            if error.http_status not in (408, 429, 500, 502, 503, 504) or trio.current_time() > until:
-                raise
-        except (UpstreamUnreachable, UpstreamBroken):
-            if trio.current_time() > until:
-                raise
-
-
 async def follow(upstream: HttpUpstream, exchange: Exchange) -> Followed:
     """What a legacy server sends unasked: reconnected whenever it breaks, until the exchange is left. Raises if the server offers no such stream."""
-    return Followed(upstream, exchange, await upstream.get(exchange, (*_GET, *_legacy(exchange))))
+    holder = _holder(exchange)
+    return Followed(upstream, holder, await upstream.get(holder, (*_GET, *_legacy(holder))))
+
+
+def _holder(exchange: Exchange) -> Exchange:
+    """What holds the GET of the moment, so that the one before it is dropped at once; left with `exchange`."""
+    holder = Exchange(NOTHING, exchange.era, exchange.session)
+    exchange.on_leave(holder.leave)
+    return holder
 
 
 __all__ = ["Backoff", "Followed", "Tools", "call", "fields", "follow"]

@@ -32,6 +32,7 @@ class Call:
     def __init__(self, message: Json, say: Callable[[Json], None], gone: Callable[[], bool]) -> None:
         self.id, self.method, self.params = message["id"], message["method"], message.get("params", {})
         self.arguments: Json = self.params.get("arguments", {})
+        self.label = str(self.arguments.get("label", self.method))
         self.modern = MODERN in self.params.get("_meta", {})
         self.say, self._gone, self.over = say, gone, threading.Event()
 
@@ -90,7 +91,12 @@ def cancelled(_: Call) -> str:
     return json.dumps(LEFT)
 
 
-TOOLS: dict[str, Callable[[Call], str | None]] = {tool.__name__: tool for tool in (echo, count, hang, endless, huge, pid, cancelled)}
+def running(_: Call) -> str:
+    """The labels of the calls under way."""
+    return json.dumps([call.label for call in list(OPEN.values())])
+
+
+TOOLS: dict[str, Callable[[Call], str | None]] = {tool.__name__: tool for tool in (echo, count, hang, endless, huge, pid, cancelled, running)}
 STREAMING = {"count", "hang", "endless"}
 LEFT: list[str] = []
 OPEN: dict[tuple[str, str], Call] = {}
@@ -133,7 +139,7 @@ def perform(call: Call, session: str) -> Json | None:
     finally:
         OPEN.pop(key, None)
     if result is None:
-        LEFT.append(str(call.arguments.get("label", call.method)))
+        LEFT.append(call.label)
         return None
     if call.modern:
         result = {**result, "resultType": "complete", "_meta": {"io.modelcontextprotocol/serverInfo": SERVER}}

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from shadowproxy.upstream import warden as module
 from shadowproxy.upstream.warden import Warden, kill_family, kill_holders
 
 
@@ -163,7 +162,7 @@ def test_the_dead_and_the_strange_are_no_trouble(monkeypatch: pytest.MonkeyPatch
     def refuse(_path: str) -> list[str]:
         raise FileNotFoundError
 
-    monkeypatch.setattr(module.os, "listdir", refuse)  # a system without /proc
+    monkeypatch.setattr(os, "listdir", refuse)  # a system without /proc
     kill_holders([1])
     kill_family(sleeper.pid)
     assert sleeper.wait(5) == -signal.SIGKILL
