@@ -65,3 +65,9 @@ def extra_of(exchange: Exchange) -> Headers:
     if session is not None and session.id is not None and exchange.request.method == "initialize":
         return (*exchange.reply_headers, (b"mcp-session-id", session.id))
     return exchange.reply_headers
+
+
+def end_of_subscription(exchange: Exchange) -> Message:
+    """The graceful end: an empty result for the listen request (2026-07-28, basic/patterns/subscriptions.mdx)."""
+    meta = {"io.modelcontextprotocol/subscriptionId": exchange.id}
+    return Message({"jsonrpc": "2.0", "id": exchange.id, "result": {"resultType": "complete", "_meta": meta}}, None)

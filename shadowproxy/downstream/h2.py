@@ -119,7 +119,8 @@ class HypercornConnection:
             return
         self._open += 1
         try:
-            await self._app({**scope, **self._extras()}, _Body(receive, self._timeouts.body).receive, send)
+            body = _Body(receive, send, self._timeouts.body, self._limits.body)
+            await self._app({**scope, **self._extras()}, body.receive, body.send)
         finally:
             self._open -= 1
             if self._draining and not self._open:
@@ -143,10 +144,13 @@ class HypercornConnection:
 
 
 class _Body:
-    """`receive` with a deadline for the request's body."""
+    """`receive` with a deadline for the request's body, and a `send` that ends no response before that body is read.
 
-    def __init__(self, receive: Receive, seconds: float) -> None:
-        self._receive, self._seconds = receive, seconds
+    For Hypercorn forgets a stream whose response has ended, and the data that a client was just sending to it then costs the whole connection.
+    """
+
+    def __init__(self, receive: Receive, send: Send, seconds: float, limit: int) -> None:
+        self._receive, self._send, self._seconds, self._limit = receive, send, seconds, limit
         self._whole = False
 
     async def receive(self) -> dict[str, Any]:
@@ -157,6 +161,18 @@ class _Body:
             self._whole = not event.get("more_body", False)
             return event
         return {"type": "http.disconnect"}
+
+    async def send(self, event: dict[str, Any]) -> None:
+        if not self._whole and event["type"] == "http.response.body" and not event.get("more_body", False):
+            await self._read_on()
+        await self._send(event)
+
+    async def _read_on(self) -> None:
+        """What nobody wants is read all the same, as much of it as a body may have."""
+        left = self._limit
+        with trio.move_on_after(self._seconds):
+            while not self._whole and left > 0:
+                left -= len((await self.receive()).get("body", b""))
 
 
 def _config(limits: Limits, timeouts: Timeouts) -> HypercornConfig:

@@ -101,9 +101,26 @@ class Http1:
             raise Refused(413, f"the body is larger than {self.limits.body} bytes (limits.body)")
         if self._size + len(self._target) > self.limits.head:
             raise Refused(431, f"the head is larger than {self.limits.head} bytes (limits.head)")
+        if self._length is None:
+            self._check_codings()
+        if self._target[:1] != b"/":
+            self._check_authority()
         self.queue.append(Request(self, self._target, self._headers, version))
         self._headers = []  # trailers go to a list that nobody reads
         self._partial, self._moved = False, True
+
+    def _check_codings(self) -> None:
+        """What is chunked must not be compressed beneath: nobody here would undo it (RFC 9112, 6.1). Other ends of the list are llhttp's to refuse."""
+        codings = b",".join([value for name, value in self._headers if name == b"transfer-encoding"]).lower().split(b",")
+        if len(codings) > 1 and codings[-1].strip() == b"chunked":
+            raise Refused(501, "no transfer coding but chunked is known here")
+
+    def _check_authority(self) -> None:
+        """A target may name a host; it must be that of the Host field, by which the application judges (RFC 9112, 3.2.2)."""
+        _, scheme, rest = self._target.partition(b"://")
+        authority = rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]
+        if scheme and authority.lower() != dict(self._headers).get(b"host", b"").lower():
+            raise Refused(400, "the target names another host than the Host header")
 
     def on_body(self, data: bytes) -> None:
         self._moved = True
@@ -151,6 +168,7 @@ class Http1:
         """The first bytes tell HTTP/2 from HTTP/1.1. Raises `Http2`."""
         self._fresh = False
         while len(data) < len(PREFACE) and PREFACE.startswith(data):
+            self._partial, self.deadline = True, trio.current_time() + self.timeouts.head
             more = await self.connection.read()
             if not more:
                 break

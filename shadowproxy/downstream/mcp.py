@@ -28,6 +28,7 @@ from shadowproxy.wire.jsonrpc import INVALID_REQUEST, BadMessage, Message, Raw, 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Run: TypeAlias = Callable[[Stream], Awaitable[None]]
 _META_VERSION: Final = META_VERSION.encode()
+_JSON: Final = b"application/json"
 _ALLOW: Final = (b"allow", b"POST, GET, DELETE, OPTIONS")
 _ONCE: Final = (b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"content-type", b"origin", b"last-event-id", b"authorization")
 
@@ -40,7 +41,8 @@ class Endpoint:
         self._path = config.path
         self._batch = Batch(gateway)
         self._streams = Streams2024(config, gateway)
-        self._paths = {config.path} | ({config.sse_path, self._streams.messages} if config.sse_path else set())
+        self._old_paths = {config.sse_path, self._streams.messages} if config.sse_path else set()
+        self._paths = {config.path, config.path.rstrip("/") + "/"} | self._old_paths
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         headers: Headers = scope["headers"]
@@ -50,7 +52,9 @@ class Endpoint:
             method = scope["method"]
             if b"origin" in known:
                 send = partial(_send_cors, send, known[b"origin"])
-            if scope["path"] != self._path:
+            if method == "OPTIONS":
+                await _preflight(send, known)
+            elif scope["path"] in self._old_paths:
                 await self._legacy_transport(scope, receive, send)
             elif method == "POST":
                 await self._post(scope, receive, send, known, headers)
@@ -58,8 +62,6 @@ class Endpoint:
                 await self._get(scope, receive, send, known, headers)
             elif method == "DELETE":
                 await self._delete(send, known, headers)
-            elif method == "OPTIONS":
-                await _preflight(send, known)
             else:
                 raise Unsupported(f"{method} is not served here; POST a JSON-RPC message")
         except (ProxyError, BadMessage) as error:
@@ -90,7 +92,8 @@ class Endpoint:
 
     # ------------------------------------------------ POST
     async def _post(self, scope: dict[str, Any], receive: Receive, send: Send, known: dict[bytes, bytes], headers: Headers) -> None:
-        if known.get(b"content-type", b"")[:16].lower() != b"application/json":
+        kind = known.get(b"content-type", b"")
+        if kind != _JSON and kind.partition(b";")[0].strip().lower() != _JSON:
             raise Unsupported("POST needs content-type: application/json", status=415)
         body = await self._body(receive)
         if is_batch(body):
@@ -124,19 +127,18 @@ class Endpoint:
         event = await receive()
         if event["type"] != "http.request":
             raise PeerGone("the client left before its request was complete")
-        if not event["more_body"]:
-            body: bytes = event["body"]
-        else:
-            parts, size = [event["body"]], len(event["body"])
-            while event["more_body"]:
+        body: bytes = event["body"]
+        if event["more_body"]:
+            parts, size = [body], len(body)
+            while event["more_body"] and size <= self._config.limits.body:
                 event = await receive()
                 if event["type"] != "http.request":
                     raise PeerGone("the client left before its request was complete")
                 parts.append(event["body"])
                 size += len(event["body"])
-                if size > self._config.limits.body:
-                    raise MessageTooLarge(f"the body is larger than {self._config.limits.body} bytes (limits.body)")
             body = b"".join(parts)
+        if len(body) > self._config.limits.body:
+            raise MessageTooLarge(f"the body is larger than {self._config.limits.body} bytes (limits.body)")
         return body
 
     def _session_of(self, message: Message | None, known: dict[bytes, bytes]) -> Session | None:
@@ -155,7 +157,10 @@ class Endpoint:
             raise SpecError(400, INVALID_REQUEST, f"batches exist in {BATCHING} only; send one message a request")
         messages = decode_batch(body)
         exchanges = [Exchange(message, "legacy", session, headers) for message in messages]
-        await self._batch.answer(exchanges, send, self._config.timeouts.request)
+        with Exchange(NOTHING, "legacy", session, headers) as whole:
+            if session is not None:
+                self._sessions.hold(session, whole)
+            await self._batch.answer(exchanges, send, self._config.timeouts.request)
 
     # ------------------------------------------------ one exchange
     def _bounded(self, run: Run, stream: Stream, scope: dict[str, Any], receive: Receive, cancel_when_gone: bool) -> Awaitable[None]:
@@ -204,7 +209,13 @@ class Endpoint:
             await self._bounded(self._listen, stream, scope, receive, True)
 
     async def _listen(self, stream: Stream) -> None:
-        await stream.standing(await self._gateway.listen(stream.exchange))
+        """Like `_run`: nothing but the client's leaving comes out of it, because half an answer may be out already."""
+        try:
+            await stream.standing(await self._gateway.listen(stream.exchange))
+        except UpstreamAnswered as error:
+            await stream.passed(error)
+        except ProxyError as error:
+            await stream.refuse(error)
 
     async def _delete(self, send: Send, known: dict[bytes, bytes], headers: Headers) -> None:
         session = self._session_of(None, known)

@@ -6,10 +6,11 @@ present and not known is answered 403 (a MUST since that revision). Loopback is 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]/?#@:\\]+)(?::([0-9]{0,9}))?", re.ASCII | re.IGNORECASE)
 _REMEMBERED = 256
 """Distinct values remembered; a client that makes up more is judged anew each time."""
 
@@ -40,7 +41,7 @@ class Origins:
         return verdict
 
     def _host(self, value: bytes) -> bool:
-        name = _name_in("//" + value.decode("latin-1"))
+        name = _name_in(value.decode("latin-1"))
         if name is None:
             return False
         return self._any_host or name in self._names or (self._wildcard and _is_address(name))
@@ -49,20 +50,17 @@ class Origins:
         text = value.decode("latin-1").lower().rstrip("/")
         if "*" in self._origins or text in self._origins:
             return True
-        scheme, separator, _ = text.partition("://")
-        name = _name_in(text) if separator and scheme in ("http", "https") else None
+        scheme, _, authority = text.partition("://")
+        name = _name_in(authority) if scheme in ("http", "https") else None
         return name is not None and name in self._names
 
 
-def _name_in(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
+def _name_in(authority: str) -> str | None:
+    """The name in HOST or HOST:PORT, an IPv6 address without its brackets; None if it is anything else."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or int(found[2] or 0) > 65535:
         return None
-    if parts.path or parts.query or parts.fragment or parts.username is not None:
-        return None
-    return parts.hostname
+    return found[1].strip("[]").lower()
 
 
 def _is_address(name: str) -> bool:

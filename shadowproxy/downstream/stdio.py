@@ -11,7 +11,7 @@ import logging
 import trio
 
 from shadowproxy.config import Config
-from shadowproxy.downstream.answer import error_message
+from shadowproxy.downstream.answer import end_of_subscription, error_message
 from shadowproxy.errors import Overloaded, ProxyError, SpecError, UpstreamAnswered, UpstreamTimeout
 from shadowproxy.exchange import NOTHING, Exchange, Session
 from shadowproxy.gateway import Gateway
@@ -38,10 +38,12 @@ class StdioServer:
         self._config, self._gateway, self._stdin, self._stdout = config, gateway, stdin, stdout
         self._outbox = Outbox()
         self._open: dict[bytes, trio.CancelScope] = {}
+        self._standing: dict[bytes, Exchange] = {}  # subscriptions, which have no end of their own
         self._silenced: set[bytes] = set()  # requests that their client has cancelled: nothing more is said about them
         self._session: Session | None = None
         self._listener = trio.CancelScope()
         self._input = trio.CancelScope()
+        self._draining = self._unread = False
         self._idle = trio.Event()
         self._done = trio.Event()
 
@@ -159,6 +161,7 @@ class StdioServer:
             finally:
                 if self._open.get(key) is scope:
                     del self._open[key]
+                    self._standing.pop(key, None)
                 if not self._open:
                     self._idle.set()
         if scope.cancelled_caught and key not in self._silenced:
@@ -170,12 +173,19 @@ class StdioServer:
         reply = await self._gateway.call(exchange)
         if isinstance(reply, Message):
             return await self._deliver(exchange, reply, key)
+        if scope.deadline == float("inf"):
+            self._stand(exchange, key)
         latest = trio.current_time() + self._config.timeouts.request_max
         async for item in reply:
             if isinstance(item, Message):
                 await self._deliver(exchange, item, key)
             if scope.deadline != float("inf"):
                 scope.deadline = min(trio.current_time() + self._config.timeouts.request, latest)
+
+    def _stand(self, exchange: Exchange, key: bytes) -> None:
+        if self._draining:
+            raise Overloaded("shadowproxy is shutting down; subscribe again elsewhere")
+        self._standing[key] = exchange
 
     async def _deliver(self, exchange: Exchange, message: Message, key: bytes) -> None:
         if message.is_response:
@@ -216,11 +226,17 @@ class StdioServer:
 
     # ------------------------------------------------ the end
     async def _drain(self) -> None:
+        """Subscriptions end now, the rest may finish, unless nobody is there any more to read it."""
+        self._draining = True
+        for key, exchange in self._standing.items():
+            self._silenced.add(key)
+            self._say(end_of_subscription(exchange))
+            self._open[key].cancel(reason="drain")
         with trio.move_on_after(self._config.timeouts.drain):
-            while self._open:
+            while self._open and not self._unread:
                 self._idle = trio.Event()
                 await self._idle.wait()
-        for key in self._open:
+        for key in self._open.keys() - self._silenced:
             self._silenced.add(key)
             self._say(error_message(Overloaded("shadowproxy is shutting down; the request was not finished"), Raw(key)))
 
@@ -246,6 +262,8 @@ class StdioServer:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.info("the client closed our standard output")
             self._outbox.close()
+            self._unread = True
+            self._idle.set()
             self.drain()
 
     async def _flush(self) -> None:

@@ -58,18 +58,18 @@ class Stream:
 
     async def events(self, replies: Replies) -> None:
         """Every message as an event, the response last. A legacy client's leaving does not end the exchange, a modern one's does."""
-        await self._begin(replies)
-        if self.exchange.request.method == "subscriptions/listen":
-            self._stand()
-        else:
-            self._last = trio.current_time() + self._timeouts.request_max
         try:
+            await self._begin(replies)
+            if self.exchange.request.method == "subscriptions/listen":
+                self._stand()
+            else:
+                self._last = trio.current_time() + self._timeouts.request_max
             await self._pump(replies)
         except PeerGone:
             if self.exchange.era == "modern":
                 raise
             async for _ in replies:  # disconnection is no cancellation (2025-11-25, basic/transports.mdx)
-                pass
+                self._extend()
             raise
         await answer.end_events(self._send)
 
@@ -96,25 +96,23 @@ class Stream:
     async def _pump(self, replies: Replies) -> None:
         async for item in replies:
             await answer.send_event(self._send, item)
-            if self._last and self.limit is not None:
-                self.limit.extend(min(self._timeouts.request, self._last - trio.current_time()))
+            self._extend()
+
+    def _extend(self) -> None:
+        """Something came: that is progress."""
+        if self._last and self.limit is not None:
+            self.limit.extend(min(self._timeouts.request, self._last - trio.current_time()))
 
     async def late(self, reason: str) -> None:
         """In place of the answer that did not come: `reason` is deadline, drain or shutdown."""
         if reason == "drain" and self._begun:
             if self.exchange.request.method == "subscriptions/listen":
-                await answer.send_event(self._send, _end_of_subscription(self.exchange))
+                await answer.send_event(self._send, answer.end_of_subscription(self.exchange))
             return await answer.end_events(self._send)
         if reason == "deadline":
             return await self.refuse(UpstreamTimeout(
                 f"no answer from the upstream within the request's deadline of {self._timeouts.request:g} s (timeouts.request, --request-timeout)"))  # fmt: skip
         await self.refuse(Overloaded("shadowproxy is shutting down; the request was not finished"))
-
-
-def _end_of_subscription(exchange: Exchange) -> Message:
-    """The graceful end: an empty result for the listen request (2026-07-28, basic/patterns/subscriptions.mdx)."""
-    meta = {"io.modelcontextprotocol/subscriptionId": exchange.id}
-    return Message({"jsonrpc": "2.0", "id": exchange.id, "result": {"resultType": "complete", "_meta": meta}}, None)
 
 
 class OwnLimit:

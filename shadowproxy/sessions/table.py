@@ -27,7 +27,7 @@ class Sessions:
     def __init__(self, limit: int, idle: float, listening: float, farewell: Callable[[Exchange], Awaitable[None]]) -> None:
         self._limit, self._idle, self._listening, self._farewell = limit, idle, listening, farewell
         self._table: dict[bytes, Session] = {}
-        self._pending = 0  # begun, not yet answered by the upstream
+        self._pending: set[Session] = set()  # begun, not yet answered by the upstream
         self._nursery: trio.Nursery | None = None
         self._streams: dict[bytes, int] = {}
 
@@ -53,15 +53,19 @@ class Sessions:
 
     def prepare(self) -> Session:
         """A session for an `initialize` that is on its way. Raises `Overloaded`; `settle` must follow."""
-        if len(self._table) + self._pending >= self._limit:
+        if len(self._table) + len(self._pending) >= self._limit:
             raise Overloaded(f"{self._limit} sessions are open (limits.sessions); try again later")
-        self._pending += 1
-        return Session(secrets.token_hex(16).encode(), trio.current_time())
+        session = Session(secrets.token_hex(16).encode(), trio.current_time())
+        self._pending.add(session)
+        return session
 
     def admit(self, exchange: Exchange, reply: Reply) -> None:
-        """The upstream has answered `initialize`: from now on the session can be found, unless that answer was a refusal."""
+        """The upstream has answered `initialize`: from now on the session can be found, unless that answer was a refusal.
+
+        A second `initialize` within a session is the server's affair.
+        """
         session = exchange.session
-        if session is None or session.id is None or session.ended:
+        if session is None or session.id is None or session.ended or session not in self._pending:
             return
         if isinstance(reply, Message):
             if "error" in reply.members:
@@ -75,7 +79,9 @@ class Sessions:
 
     def settle(self, session: Session) -> None:
         """`initialize` is over, either way. A session that did not come to be gives back what it took."""
-        self._pending -= 1
+        if session not in self._pending:
+            return
+        self._pending.discard(session)
         if session.id is None or session.id not in self._table:
             session.end()
 
@@ -93,6 +99,8 @@ class Sessions:
             self._streams[session.id] -= 1
             if not self._streams[session.id]:
                 del self._streams[session.id]
+                if session.on_end is not None:
+                    session.on_end()  # the keeper looks anew: its patience is shorter now
 
     async def _keep(self, session: Session) -> None:
         while not session.ended:
@@ -101,8 +109,11 @@ class Sessions:
             if session.busy:
                 left = patience
             if left <= 0:
-                await self._say_farewell(session)
-                session.end()
+                self._table.pop(session.id or b"", None)  # nobody finds it any more: a request that came now would be cut off
+                try:
+                    await self._say_farewell(session)
+                finally:
+                    session.end()
                 return
             with trio.CancelScope() as scope:
                 session.on_end = scope.cancel

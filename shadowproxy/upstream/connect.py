@@ -75,4 +75,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     said = cause if isinstance(cause, OSError) else error
-    return (said.strerror if isinstance(said, OSError) else None) or str(said)
+    text = (said.strerror if isinstance(said, OSError) else None) or str(said)
+    return text.rpartition("): ")[2]  # Trio's begins with the address, as Python spells it

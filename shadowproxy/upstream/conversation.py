@@ -38,8 +38,9 @@ class Mailbox:
     def open(self, exchange: Exchange) -> Replies:
         """Listen until `exchange` is left. A newer listener takes over from an older, whose client may be long gone."""
         if self.listening:
-            self._slot.close()
-            self._slot = self._new()
+            old, self._slot = self._slot, self._new()
+            self._slot.take_over(old)
+            old.close()
         self.listening = True
         exchange.on_leave(self._unheard, self._slot)
         return self._slot

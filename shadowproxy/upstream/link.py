@@ -27,10 +27,11 @@ class Link(Peer):
         super().__init__(config)
         self._warden = warden
         self.child: Child | None = None
+        self._ending = False  # one of its pipes is closed
 
     @property
     def alive(self) -> bool:
-        return super().alive and self.child is not None and self.child.alive
+        return super().alive and not self._ending and self.child is not None and self.child.alive
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Spawn the child and serve until it ends, or until `abort`. Raises `UpstreamUnreachable` before `started` only."""
@@ -56,6 +57,7 @@ class Link(Peer):
 
     async def _await_end(self, child: Child) -> None:
         """Its output has ended, so it is of no more use; its exit tells why, if it comes soon."""
+        self._ending = True
         with trio.move_on_after(self._config.timeouts.child_grace):
             await child.wait()
         name = self._config.upstream.command[0]
@@ -73,7 +75,11 @@ class Link(Peer):
                 await stdin.send_all(data)
                 self.outbox.written(len(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.outbox.close()  # the reader will tell why
+            self.outbox.close()
+            self._ending = True
+            await trio.sleep(self._config.timeouts.child_grace)  # what it still says counts, and its exit tells why, if it comes soon
+            self.fail(UpstreamExited(f"the server process {self._config.upstream.command[0]} does not read its input any more"))
+            self.scope.cancel(reason="the child does not read")
 
     async def _read(self, stdout: trio.abc.ReceiveStream) -> None:
         parser = LineParser(self._config.limits.message)

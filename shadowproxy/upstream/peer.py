@@ -8,6 +8,7 @@ Ids and progress tokens are the peer's on the wire and the client's everywhere e
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,7 +28,9 @@ log = logging.getLogger("shadowproxy")
 CHUNK = 1 << 18
 CANCELLED: Final = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"%b"}}\n'
 _PROGRESS, _LOG, _CANCEL = "notifications/progress", "notifications/message", "notifications/cancelled"
+_LISTEN: Final = "subscriptions/listen"
 _TOKEN: Final = b"progressToken"
+_BODY: Final = re.compile(rb'"(?:result|error|params)"')
 
 
 class Peer:
@@ -69,32 +72,35 @@ class Peer:
     # ------------------------------------------------ the exchanges' side
     async def call(self, exchange: Exchange) -> Reply:
         """Send the request under a wire id; give its response, or the slot when more than that comes. Leaving the exchange cancels it there."""
-        key, slot = self._register(exchange)
-        await self._put(self._line(exchange.request, key, slot))
+        slot, line = self._register(exchange)
+        await self._put(line)
         first = await slot.__anext__()
         if slot.last:
             return first
         slot.push_back(first)
         return slot
 
-    def _register(self, exchange: Exchange) -> tuple[bytes, Slot]:
+    def _register(self, exchange: Exchange) -> tuple[Slot, bytes]:
         if self._failure is not None:
             raise self._failure
         self._next += 1
         key = b"%d" % self._next
         limits = self._config.limits
-        slot = self.waiting[key] = Slot(exchange.id, limits.events, limits.buffer, exchange.session)
+        slot = Slot(exchange.id, limits.events, limits.buffer, exchange.session)
+        line = self._line(exchange.request, key, slot)  # one that cannot be sent was never begun
+        self.waiting[key] = slot
         exchange.on_leave(self._leave, key, exchange.request.method)
-        return key, slot
+        return slot, line
 
     def _line(self, request: Message, key: bytes, slot: Slot) -> bytes:
         """The request as it goes over the pipe. The client's own message stays as it is: the tape has it."""
         wire = Raw(key)
+        slot.listens = request.method == _LISTEN
+        slot.wants_log = self.era == "modern" and META_LOG_LEVEL in request.meta()
         if request.mentions(_TOKEN) and (token := request.meta().get("progressToken")) is not None:
             slot.token = token
             params = {**request.params(), "_meta": {**request.meta(), "progressToken": wire}}
             return as_line(encode({**request.members, "id": wire, "params": params}))
-        slot.wants_log = self.era == "modern" and META_LOG_LEVEL in request.meta()
         return as_line(request.encode_as(wire))
 
     def _leave(self, key: bytes, method: str | None) -> None:
@@ -165,9 +171,16 @@ class Peer:
 
     def _request(self, message: Message, size: int) -> None:
         if self.era == "modern":  # servers must not send requests (2026-07-28, basic/index.mdx)
-            self.outbox.put_nowait(error_reply(message.id, INVALID_REQUEST, "a server sends no requests in 2026-07-28").line())
+            self.refuse(message, INVALID_REQUEST, "a server sends no requests in 2026-07-28", size)
         else:
             self.unasked(message, size)
+
+    def refuse(self, message: Message, code: int, text: str, size: int) -> None:
+        """Answer a request of the server with an error; one that asks and does not read gets no more of them."""
+        if self.outbox.size < CHUNK:
+            self.outbox.put_nowait(error_reply(message.id, code, text).line())
+        else:
+            self._drop(message, size)
 
     def _notification(self, message: Message, size: int) -> None:
         if message.method == _PROGRESS:
@@ -200,9 +213,10 @@ class Peer:
     def _torn_down(self, message: Message) -> None:
         """A server may end a subscription by `notifications/cancelled`; on HTTP that is its empty result (subscriptions.mdx)."""
         key = _bare(message.params().get("requestId", Raw(b"null")))
-        slot = self.waiting.pop(key, None)
-        if slot is None:
+        slot = self.waiting.get(key)
+        if slot is None or not slot.listens:
             return self._drop(message, 0)
+        del self.waiting[key]
         meta = {META_SUBSCRIPTION: slot.id}
         slot.put(Message({"jsonrpc": "2.0", "id": slot.id, "result": {"resultType": "complete", "_meta": meta}}, None), 0)
 
@@ -217,8 +231,9 @@ class Peer:
     def too_large(self, head: bytes) -> None:
         """A line past the limit was discarded: whoever waits for it is told, if its id can be found."""
         self.dropped += 1
+        envelope = _BODY.split(head, maxsplit=1)[0].replace(b" ", b"")  # what is within may have an "id" of its own
         for key, slot in self.waiting.items():
-            if b'"id":' + key + b"," in head.replace(b" ", b""):
+            if b'"id":' + key + b"," in envelope:
                 del self.waiting[key]
                 slot.fail(MessageTooLarge(f"the server's answer is larger than {self._config.limits.message} bytes (limits.message)", status=502))
                 return

@@ -17,7 +17,7 @@ from shadowproxy.config import Limits
 from shadowproxy.exchange import Exchange, Replies, Reply, Session
 from shadowproxy.upstream.conversation import Mailbox
 from shadowproxy.upstream.peer import Peer
-from shadowproxy.wire.jsonrpc import METHOD_NOT_FOUND, BadMessage, Message, Raw, encode, error_reply, text_of
+from shadowproxy.wire.jsonrpc import METHOD_NOT_FOUND, BadMessage, Message, Raw, encode, text_of
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _EMPTY: Final = Raw(b"{}")
@@ -77,8 +77,7 @@ class SharedChild:
     def route(self, message: Message, size: int) -> None:
         """Called by the link's reader: a copy for each member that it concerns."""
         if message.is_request:
-            refusal = error_reply(message.id, METHOD_NOT_FOUND, "the clients of this shared server answer no requests")
-            self.link.outbox.put_nowait(refusal.line())
+            self.link.refuse(message, METHOD_NOT_FOUND, "the clients of this shared server answer no requests", size)
             return
         concerns = _concerns(message)
         for member in self._members:

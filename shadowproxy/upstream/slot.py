@@ -18,13 +18,13 @@ from shadowproxy.wire.jsonrpc import Message, Raw
 class Slot:
     """At most `count` messages and, beyond a single one, `size` bytes wait. It ends with a response, by `close` or by `fail`."""
 
-    __slots__ = ("_bytes", "_closed", "_count", "_error", "_messages", "_size", "_task", "id", "last", "session", "token", "wants_log")
+    __slots__ = ("_bytes", "_closed", "_count", "_error", "_messages", "_size", "_task", "id", "last", "listens", "session", "token", "wants_log")
 
     def __init__(self, id: Raw | None, count: int, size: int, session: Session | None = None) -> None:
         self.id = id  # the client's
         self.session = session
         self.token: Raw | None = None  # the client's progress token
-        self.wants_log = False
+        self.wants_log = self.listens = False  # asked for log lines; is a subscription
         self.last = False  # the response has been taken
         self._count, self._size = count, size
         self._messages: deque[tuple[Message, int]] = deque()
@@ -97,6 +97,11 @@ class Slot:
         self._bytes -= size
         self.last = message.is_response
         return message
+
+    def take_over(self, other: Slot) -> None:
+        """What waits in `other` waits here from now on."""
+        self._messages, other._messages = other._messages, self._messages
+        self._bytes, other._bytes = other._bytes, self._bytes
 
     def push_back(self, message: Message) -> None:
         """Undo the last take."""

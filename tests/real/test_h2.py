@@ -1,0 +1,194 @@
+"""One contract over what serves HTTP: our HTTP/1.1, Hypercorn's HTTP/1.1, and HTTP/2. They must be indistinguishable but for speed."""
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Literal
+
+import attrs
+import httpx
+import hypercorn
+import pytest
+import trio
+from dialogue import META
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
+
+from shadowproxy import Config, Limits, Proxy, Timeouts, Upstream, open_proxy
+
+DEMO = Upstream(command=(sys.executable, "-m", "shadowproxy.cli.demo_server"), warm=0)
+HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+Engine = Literal["native", "hypercorn"]
+
+
+@attrs.frozen
+class Way:
+    """One way to be served."""
+
+    engine: Engine
+    http2: bool
+
+    def __str__(self) -> str:
+        return "HTTP/2" if self.http2 else f"HTTP/1.1 by {self.engine}"
+
+
+WAYS = [Way("native", False), Way("hypercorn", False), Way("native", True)]
+every = pytest.mark.parametrize("way", WAYS, ids=str)
+#: httpx leaves the generators of a response that is left midway to the collector, whatever one closes.
+left_midway = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@asynccontextmanager
+async def served(way: Way, **settings: Any) -> AsyncIterator[tuple[Proxy, httpx.AsyncClient]]:
+    config = Config(listen=("127.0.0.1:0",), upstream=settings.pop("upstream", DEMO), http_engine=way.engine, **settings)
+    async with open_proxy(config) as proxy:
+        async with httpx.AsyncClient(http1=not way.http2, http2=way.http2, base_url=proxy.addresses[0], headers=HEADERS, trust_env=False, timeout=20) as client:
+            yield proxy, client
+
+
+def modern(method: str, params: dict[str, Any] | None = None, id: int = 1) -> dict[str, Any]:
+    named = {"mcp-name": params["name"]} if params and "name" in params else {}
+    body = {"jsonrpc": "2.0", "id": id, "method": method, "params": {**(params or {}), "_meta": {**META, "progressToken": id}}}
+    return {"content": json.dumps(body), "headers": {"mcp-protocol-version": "2026-07-28", "mcp-method": method, **named}}
+
+
+@every
+async def test_json_and_events(way: Way) -> None:
+    async with served(way) as (_, client):
+        plain = await client.post("", **modern("tools/call", {"name": "echo", "arguments": {"text": "é" * 1000}}))
+        assert plain.http_version == ("HTTP/2" if way.http2 else "HTTP/1.1")
+        assert plain.status_code == 200
+        assert plain.headers["content-type"] == "application/json"
+        assert plain.json()["result"]["content"][0]["text"] == "é" * 1000
+        stream = await client.post("", **modern("tools/call", {"name": "count", "arguments": {"steps": 3}}))
+        assert stream.headers["content-type"] == "text/event-stream"
+        assert stream.text.count("notifications/progress") == 3
+        assert '"id":1' in stream.text.split("data: ")[-1]
+
+
+@every
+async def test_a_legacy_session(way: Way) -> None:
+    async with served(way) as (_, client):
+        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}}}
+        answer = await client.post("", json=hello)
+        session = {"mcp-session-id": answer.headers["mcp-session-id"]}
+        assert (await client.post("", json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)).status_code == 202
+        assert (await client.post("", json={"jsonrpc": "2.0", "id": 2, "method": "ping"}, headers=session)).json()["result"] == {}
+        assert (await client.delete("", headers=session)).status_code == 200
+        assert (await client.post("", json={"jsonrpc": "2.0", "id": 3, "method": "ping"}, headers=session)).status_code == 404
+
+
+@every
+@pytest.mark.parametrize(("request_", "status"), [
+    ({"method": "POST", "url": "/elsewhere", "content": "{}"}, 404),
+    ({"method": "PUT", "url": "/mcp", "content": "{}"}, 405),
+    ({"method": "POST", "url": "/mcp", "content": "{", "headers": {"content-type": "application/json"}}, 400),
+    ({"method": "POST", "url": "/mcp", "content": "{}", "headers": {"content-type": "text/plain"}}, 415),
+    ({"method": "POST", "url": "/mcp", "content": "{}", "headers": {"origin": "http://evil.example"}}, 403),
+    ({"method": "POST", "url": "/mcp", "content": "x" * 3000, "headers": {"content-type": "application/json"}}, 413),
+    ({"method": "GET", "url": "/mcp", "headers": {"mcp-protocol-version": "2026-07-28"}}, 405),
+    ({"method": "GET", "url": "/mcp", "headers": {"accept": "text/event-stream", "x-long": "y" * 3000}}, 431),
+    ({"method": "OPTIONS", "url": "/mcp", "headers": {"origin": "http://localhost:1", "access-control-request-headers": "mcp-method"}}, 204),
+])  # fmt: skip
+async def test_refusals(way: Way, request_: dict[str, Any], status: int) -> None:
+    async with served(way, limits=Limits(body=2000, head=2000)) as (proxy, client):
+        url = proxy.addresses[0].removesuffix("/mcp") + request_["url"]
+        async with httpx.AsyncClient(http1=not way.http2, http2=way.http2, trust_env=False) as bare:
+            try:
+                answer = await bare.request(request_["method"], url, content=request_.get("content"), headers=request_.get("headers"))
+                assert answer.status_code == status
+            except httpx.RemoteProtocolError:
+                assert status == 431, "only a head that is too large may cost the connection without a word"
+        after = await client.post("", **modern("tools/list"))
+        assert after.status_code == 200, "others are served as before"
+
+
+@every
+@left_midway
+async def test_the_deadline_of_a_request(way: Way) -> None:
+    sleeper = Upstream(command=(sys.executable, "-c", SLEEPER), warm=0)
+    async with served(way, upstream=sleeper, timeouts=Timeouts(request=0.3, child_grace=0.5)) as (_, client):
+        answer = await client.post("", **modern("tools/list"))
+        assert answer.status_code == 504
+        assert answer.json()["error"]["data"]["name"] == "upstream_timeout"
+
+
+@every
+@left_midway
+async def test_a_client_that_leaves_is_noticed(way: Way) -> None:
+    sleeper = Upstream(command=(sys.executable, "-c", SLEEPER), warm=0)
+    async with served(way, upstream=sleeper, timeouts=Timeouts(child_grace=0.5)) as (proxy, client):
+        with trio.move_on_after(0.5):
+            await client.post("", **modern("tools/list"))
+        await client.aclose()  # httpx resets no stream, it can only close the connection
+        with trio.fail_after(20):
+            while proxy.statistics()["exchanges"]:
+                await trio.sleep(0.01)
+
+
+@every
+@left_midway
+async def test_a_client_that_does_not_read_holds_nobody_else_up(way: Way) -> None:
+    async with served(way, timeouts=Timeouts(write=0.5, drain=0.5)) as (proxy, client):
+        async with client.stream("POST", "", **modern("tools/call", {"name": "echo", "arguments": {"text": "x" * 5_000_000}})):
+            other = await client.post("", **modern("tools/list", id=2)) if way.http2 else None
+            assert other is None or other.status_code == 200
+            with trio.fail_after(20):
+                await proxy.drain()
+
+
+@every
+@left_midway
+async def test_a_standing_stream_lives_until_the_drain(way: Way) -> None:
+    talker = Upstream(command=(sys.executable, "-c", SLEEPER), warm=0)
+    async with served(way, upstream=talker, timeouts=Timeouts(keep_alive=0.1, drain=0.5, child_grace=0.5)) as (proxy, client):
+        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}
+        session = {"mcp-session-id": (await client.post("", json=hello)).headers["mcp-session-id"]}
+        async with client.stream("GET", "", headers={**session, "accept": "text/event-stream"}) as stream:
+            assert stream.status_code == 200
+            async with aclosing(stream.aiter_bytes()) as parts:
+                with trio.fail_after(20):
+                    assert (await anext(parts)).startswith(b":"), "silence is filled with comments"
+                    await proxy.drain()
+                    try:
+                        async for _ in parts:
+                            pass
+                    except httpx.RemoteProtocolError:
+                        assert way != WAYS[0]
+
+
+@left_midway
+async def test_a_bug_stays_with_its_connection(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    async with served(WAYS[2]) as (_, client):
+        with monkeypatch.context() as patch:
+            patch.setattr(ProtocolWrapper, "handle", broken)
+            with pytest.raises(httpx.HTTPError):
+                await client.post("", **modern("tools/list"))
+        assert "could not be served" in caplog.text
+        assert (await client.post("", **modern("tools/list"))).status_code == 200
+
+
+def test_hypercorn_is_what_the_guard_was_written_for() -> None:
+    """We use its parts, not its server: this says which, so that another version is noticed here and not in production."""
+    assert hypercorn.__version__.startswith("0.18.") if hasattr(hypercorn, "__version__") else True
+    wrapper = list(inspect.signature(ProtocolWrapper.__init__).parameters)
+    assert wrapper == ["self", "app", "config", "context", "task_group", "state", "ssl", "client", "server", "send", "alpn_protocol"]
+    assert list(inspect.signature(TrioSingleTask.restart).parameters) == ["self", "task_group", "action"]
+    assert list(inspect.signature(WorkerContext.__init__).parameters) == ["self", "max_requests"]
+    assert {"spawn", "spawn_app", "__aenter__", "__aexit__"} <= set(dir(TaskGroup))
+
+
+SLEEPER = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("method") in ("server/discover", "initialize"):
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"supportedVersions": ["2026-07-28"]}}), flush=True)
+"""
