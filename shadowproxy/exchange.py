@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from shadowproxy.wire.jsonrpc import Message, Raw
 from shadowproxy.wire.sse import Event
@@ -98,7 +98,7 @@ class Exchange(_Owner):
         self.reply_headers: Headers = ()
         self.last_event_id: bytes | None = None
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

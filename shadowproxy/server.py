@@ -21,9 +21,9 @@ from shadowproxy.downstream.http_server import HttpServer
 from shadowproxy.downstream.listen import UNIX, Listener, open_sockets, split_address
 from shadowproxy.downstream.mcp import Endpoint
 from shadowproxy.downstream.origins import Origins
-from shadowproxy.downstream.tls import Certificates
+from shadowproxy.downstream.standard_streams import open_standard_streams
 from shadowproxy.downstream.stdio import StdioServer
-from shadowproxy.downstream.standard_streams import open_stdin, open_stdout
+from shadowproxy.downstream.tls import Certificates
 from shadowproxy.exchange import Interceptor, Upstream
 from shadowproxy.gateway import Gateway
 from shadowproxy.service import running
@@ -146,11 +146,13 @@ async def open_proxy(config: Config, *, interceptors: Sequence[Interceptor] = ()
         upstream = await stack.enter_async_context(open_upstream(config, watch))
         gateway, sessions = await stack.enter_async_context(open_core(config, watch, interceptors, upstream))
         proxy = Proxy(config, gateway, sessions, upstream)
+        standard = stack.enter_context(open_standard_streams()) if config.stdio else None
         connections = await stack.enter_async_context(_open_connections())
         if listeners:
             _listen(proxy, config, Endpoint(config, gateway, sessions, _origins(config)), listeners, connections)
-        if config.stdio:
-            _speak(proxy, config, gateway, connections)
+        if standard is not None:
+            proxy.stdio = StdioServer(config, gateway, *standard)
+            connections.start_soon(proxy.stdio.run)
         yield proxy
 
 
@@ -177,11 +179,6 @@ def _listen(proxy: Proxy, config: Config, endpoint: Endpoint, listeners: list[Li
 
     connections.start_soon(accept)
     connections.start_soon(server.sweep)
-
-
-def _speak(proxy: Proxy, config: Config, gateway: Gateway, connections: trio.Nursery) -> None:
-    proxy.stdio = StdioServer(config, gateway, open_stdin(), open_stdout())
-    connections.start_soon(proxy.stdio.run)
 
 
 async def serve(config: Config, *, interceptors: Sequence[Interceptor] = (), task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED) -> None:

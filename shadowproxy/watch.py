@@ -45,7 +45,7 @@ class Watch:
         while True:
             await trio.sleep(PERIOD)
             for fd, callback in list(self._watched.items()):
-                if _has_left(fd):
+                if self._watched.get(fd) is callback and _has_left(fd):  # another's callback may have ended this one
                     callback()
 
     def close(self) -> None:

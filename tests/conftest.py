@@ -39,8 +39,12 @@ def _fds() -> tuple[str, ...]:
 
 
 def _children() -> tuple[str, ...]:
-    tasks = Path("/proc/self/task")
-    pids = " ".join((task / "children").read_text() for task in tasks.iterdir()).split()
+    pids: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            pids += (task / "children").read_text().split()
+        except OSError:
+            continue  # a thread that has just ended
     return tuple(sorted(pids))
 
 

@@ -19,6 +19,7 @@ LEGACY = "2025-11-25"
 META: Json = {META_VERSION: MODERN, META_CAPABILITIES: {}, META_CLIENT: {"name": "test", "version": "1"}}
 POST: Headers = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
 NO_ID = object()
+NOTHING_MORE: Mapping[str, Any] = {}
 
 
 def message(**members: Any) -> Message:
@@ -37,7 +38,7 @@ def legacy(method: str, params: Json | None = None, id: Any = 1, session: Sessio
     return Exchange(message(**members), "legacy", session, headers)
 
 
-def modern(method: str, params: Json | None = None, id: Any = 1, *, meta: Mapping[str, Any] = {}, http: bool = True,
+def modern(method: str, params: Json | None = None, id: Any = 1, *, meta: Mapping[str, Any] = NOTHING_MORE, http: bool = True,
            headers: Sequence[tuple[bytes, bytes]] | None = None) -> Exchange:  # fmt: skip
     """A request of the modern era, with the fields that belong to it, or `headers`; from stdio if not `http`."""
     request = message(id=id, method=method, params={**(params or {}), "_meta": {**META, **meta}})

@@ -19,6 +19,7 @@ from shadowproxy.config import Config
 from shadowproxy.downstream.listen import CannotListen
 from shadowproxy.downstream.tls import BadCertificate
 from shadowproxy.errors import ConfigError
+from shadowproxy.service import first_of
 
 
 def forward(file: str | None, target: str | None, command: Sequence[str], options: dict[str, Any]) -> int:
@@ -43,10 +44,12 @@ def start(config: Config) -> int:
 
 def run(program: Callable[[], Awaitable[int]]) -> int:
     """The only `trio.run`. What cannot be listened on is one line; anything else that escapes is a bug, and loud."""
+    code = exits.CANNOT_LISTEN
     try:
-        return trio.run(program)
-    except (CannotListen, BadCertificate) as error:
+        code = trio.run(program)
+    except* (CannotListen, BadCertificate) as group:
+        error = first_of(group)
         print(f"shadowproxy: {error.strerror if isinstance(error, CannotListen) else error}", file=sys.stderr)
-        return exits.CANNOT_LISTEN
-    except KeyboardInterrupt:
-        return exits.CUT_SHORT
+    except* KeyboardInterrupt:
+        code = exits.CUT_SHORT
+    return code

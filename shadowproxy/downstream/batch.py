@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import trio
 
+from shadowproxy.connection import PeerGone
 from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
 from shadowproxy.errors import ProxyError, SpecError, UpstreamTimeout
 from shadowproxy.exchange import Exchange
 from shadowproxy.gateway import Gateway
-from shadowproxy.wire.jsonrpc import BadMessage, Message
+from shadowproxy.wire.jsonrpc import BadMessage, Message, key_of
 from shadowproxy.wire.sse import Event
 
 WAITING = 16
@@ -39,13 +40,15 @@ class Batch:
             for exchange in requests:
                 members.start_soon(self._member, exchange, inbox.clone(), seconds)
             inbox.close()
-            async for item in outbox:
-                await answer.send_event(send, item)
+            whole = await _pass_on(outbox, send)
+        if not whole:
+            raise PeerGone("the client left before its batch was answered")
         await answer.end_events(send)
 
     async def _member(self, exchange: Exchange, inbox: trio.MemorySendChannel[Message | Event], seconds: float) -> None:
         with inbox:
             try:
+                key_of(exchange.request.members["id"])
                 with trio.fail_after(seconds), exchange:
                     reply = await self._gateway.call(exchange)
                     if isinstance(reply, Message):
@@ -59,3 +62,15 @@ class Batch:
                 await inbox.send(answer.error_message(error, exchange.id))
             except BadMessage as error:
                 await inbox.send(answer.error_message(SpecError(400, error.code, str(error)), exchange.id))
+
+
+async def _pass_on(outbox: trio.MemoryReceiveChannel[Message | Event], send: Send) -> bool:
+    """Everything as events. False if the client has left; the rest is awaited all the same (2025-03-26: disconnection is no cancellation)."""
+    there = True
+    async for item in outbox:
+        try:
+            if there:
+                await answer.send_event(send, item)
+        except PeerGone:
+            there = False
+    return there

@@ -83,7 +83,8 @@ class HypercornConnection:
 
     async def _out(self, event: Event) -> None:
         """What Hypercorn wants done with the connection. Its own version of this shields a write that has no deadline."""
-        assert self._protocol is not None and self._group is not None
+        assert self._protocol is not None
+        assert self._group is not None
         if isinstance(event, RawData):
             if event.data:
                 await self._write(event.data)

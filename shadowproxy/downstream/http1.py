@@ -147,8 +147,7 @@ class Http1:
             self._fail(Refused(501, "no protocol upgrades are offered here"))
         except httptools.HttpParserError as error:
             cause = error.__context__
-            known = isinstance(cause, (Refused, BodyTooLarge))
-            self._fail(cause if known else Refused(400, f"not a valid HTTP/1.1 request: {error}"))
+            self._fail(cause if isinstance(cause, (Refused, BodyTooLarge)) else Refused(400, f"not a valid HTTP/1.1 request: {error}"))
         # What the parser keeps without telling us (half a field, a chunk extension, trailers) is bounded too.
         self._fed = 0 if self._moved else self._fed + len(data)
         if self._fed > self.limits.head:

@@ -172,7 +172,8 @@ class Request:
 
     def sweep(self, now: float) -> None:
         if self.due is not None and self.due < now:
-            self._http.cancel("deadline")
+            if not self.done:  # else the answer is on its way, and has the deadline of a write
+                self._http.cancel("deadline")
         elif self.keep_alive is not None and self.begun and not self.done and self.last_write + self.keep_alive[0] <= now:
             self._http.connection.write_nowait(self.keep_alive[1])
             self.last_write = now

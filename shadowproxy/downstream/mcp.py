@@ -50,11 +50,11 @@ class Endpoint:
         try:
             self._admit(scope, known, headers)
             method = scope["method"]
+            if method == "OPTIONS":
+                return await _preflight(send, known)
             if b"origin" in known:
                 send = partial(_send_cors, send, known[b"origin"])
-            if method == "OPTIONS":
-                await _preflight(send, known)
-            elif scope["path"] in self._old_paths:
+            if scope["path"] in self._old_paths:
                 await self._legacy_transport(scope, receive, send)
             elif method == "POST":
                 await self._post(scope, receive, send, known, headers)
@@ -257,6 +257,8 @@ async def _send_cors(send: Send, origin: bytes, event: dict[str, Any]) -> None:
 
 async def _preflight(send: Send, known: dict[bytes, bytes]) -> None:
     fields = [(b"access-control-allow-methods", b"POST, GET, DELETE"), (b"access-control-max-age", b"600"), _ALLOW]
+    if (origin := known.get(b"origin")) is not None:
+        fields += [(b"access-control-allow-origin", origin), _VARY]
     if (asked := known.get(b"access-control-request-headers")) is not None:
         fields.append((b"access-control-allow-headers", asked))
     await send({"type": "http.response.start", "status": 204, "headers": fields})

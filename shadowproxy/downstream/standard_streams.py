@@ -1,23 +1,39 @@
 """Our own standard input and output as Trio streams: pipes, sockets and terminals, and plain files too, which no event loop can wait for.
 
 In: the file descriptors 0 and 1. Out: a stream each, over a duplicate, so that closing it leaves the descriptor to the process.
-The caller closes them; a descriptor's blocking mode is put back then.
+Leaving the block closes them and puts the descriptors' blocking modes back.
 """
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import trio
 
 
-def open_stdin() -> trio.abc.ReceiveStream:
-    fd = os.dup(0)
-    return PlainFile(fd) if _is_plain(fd) else trio.lowlevel.FdStream(fd)
+@contextmanager
+def open_standard_streams() -> Iterator[tuple[trio.abc.ReceiveStream, trio.abc.SendStream]]:
+    """Input and output, while the block lasts. Afterwards both descriptors block or not as they did before, also where they are one open file:
+    a shell that finds its terminal without blocking loses its own input."""
+    modes = [(number, os.get_blocking(number)) for number in (0, 1)]
+    with ExitStack() as stack:
+        for number, blocking in modes:
+            stack.callback(_put_back, number, blocking)
+        stdin, stdout = _open(0), _open(1)
+        stack.callback(stdin.close)
+        stack.callback(stdout.close)
+        yield stdin, stdout
 
 
-def open_stdout() -> trio.abc.SendStream:
-    fd = os.dup(1)
+def _put_back(number: int, blocking: bool) -> None:
+    with suppress(OSError):  # somebody has closed it
+        os.set_blocking(number, blocking)
+
+
+def _open(number: int) -> PlainFile | trio.lowlevel.FdStream:
+    fd = os.dup(number)
     return PlainFile(fd) if _is_plain(fd) else trio.lowlevel.FdStream(fd)
 
 

@@ -13,11 +13,11 @@ import trio
 from shadowproxy.config import Config
 from shadowproxy.downstream.answer import end_of_subscription, error_message
 from shadowproxy.errors import Overloaded, ProxyError, SpecError, UpstreamAnswered, UpstreamTimeout
-from shadowproxy.exchange import NOTHING, Exchange, Session
+from shadowproxy.exchange import NOTHING, Exchange, Reply, Session
 from shadowproxy.gateway import Gateway
 from shadowproxy.outbox import Outbox
 from shadowproxy.wire.eras import META_VERSION, era_of
-from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, decode_batch, error_reply, is_batch, key_of, text_of
+from shadowproxy.wire.jsonrpc import BadMessage, Message, decode_batch, error_reply, is_batch, key_of, text_of
 from shadowproxy.wire.lines import LineParser
 
 log = logging.getLogger("shadowproxy")
@@ -31,15 +31,25 @@ _META_VERSION = META_VERSION.encode()
 _INITIALIZED, _CANCELLED = "notifications/initialized", "notifications/cancelled"
 
 
+class _Call:
+    """A request under way. `begun`: it may have reached the upstream. `silent`: nothing more is said about it, because its client has
+    cancelled it or was told its end already. `standing`: a subscription, which has no end of its own."""
+
+    __slots__ = ("begun", "exchange", "key", "scope", "silent", "standing")
+
+    def __init__(self, exchange: Exchange, key: bytes, deadline: float) -> None:
+        self.exchange, self.key, self.scope = exchange, key, trio.CancelScope(deadline=deadline)
+        self.begun = self.silent = self.standing = False
+
+
 class StdioServer:
     """`run` serves one client until its input ends."""
 
     def __init__(self, config: Config, gateway: Gateway, stdin: trio.abc.ReceiveStream, stdout: trio.abc.SendStream) -> None:
         self._config, self._gateway, self._stdin, self._stdout = config, gateway, stdin, stdout
         self._outbox = Outbox()
-        self._open: dict[bytes, trio.CancelScope] = {}
-        self._standing: dict[bytes, Exchange] = {}  # subscriptions, which have no end of their own
-        self._silenced: set[bytes] = set()  # requests that their client has cancelled: nothing more is said about them
+        self._open: set[_Call] = set()
+        self._by_id: dict[bytes, _Call] = {}  # the newest of each id
         self._session: Session | None = None
         self._listener = trio.CancelScope()
         self._input = trio.CancelScope()
@@ -102,8 +112,10 @@ class StdioServer:
 
     async def _dispatch(self, message: Message, exchanges: trio.Nursery) -> None:
         if message.is_request:
-            exchange = self._exchange(message)
-            exchanges.start_soon(self._call, exchange, key_of(message.members["id"]), name=f"exchange {message.method}")
+            call = self._begin(self._exchange(message), key_of(message.members["id"]), exchanges)
+            await trio.lowlevel.checkpoint()  # it gets as far as it can before the next line is looked at, so that the order of lines is kept
+            if message.method == "initialize" and call.exchange.era == "legacy":
+                await self._answered(call)
             return
         if message.method == _CANCELLED:
             return self._cancel(message, exchanges)
@@ -116,6 +128,20 @@ class StdioServer:
                 await opened.wait()
         else:
             exchanges.start_soon(self._notify, exchange, name=f"notify {message.method}")
+
+    def _begin(self, exchange: Exchange, key: bytes, exchanges: trio.Nursery) -> _Call:
+        standing = exchange.request.method == "subscriptions/listen"
+        call = _Call(exchange, key, float("inf") if standing else trio.current_time() + self._config.timeouts.request)
+        self._open.add(call)  # now, not when its task first runs: its cancellation may be the next line
+        self._by_id[key] = call
+        exchanges.start_soon(self._call, call, name=f"exchange {exchange.request.method}")
+        return call
+
+    async def _answered(self, call: _Call) -> None:
+        """Nothing may overtake the handshake, not even for a client that does not wait for its answer."""
+        while call in self._open:
+            self._idle = trio.Event()
+            await self._idle.wait()
 
     def _exchange(self, message: Message) -> Exchange:
         params = message.params() if message.mentions(_META_VERSION) else None
@@ -131,74 +157,79 @@ class StdioServer:
             key = key_of(message.params()["requestId"])
         except (BadMessage, KeyError):
             return
-        scope = self._open.get(key)
-        if scope is not None:
-            self._silenced.add(key)
-        if self._session is not None:
-            exchanges.start_soon(self._pass_on_and_cancel, self._exchange(message), scope, name=f"notify {_CANCELLED}")
-        elif scope is not None:
-            scope.cancel(reason="the client cancelled the request")
+        call = self._by_id.get(key)
+        if call is None:
+            if self._session is not None:
+                exchanges.start_soon(self._notify, self._exchange(message), name=f"notify {_CANCELLED}")
+            return
+        call.silent = True
+        if call.exchange.era == "legacy" and call.begun:
+            exchanges.start_soon(self._pass_on_and_cancel, self._exchange(message), call.scope, name=f"notify {_CANCELLED}")
+        else:
+            call.scope.cancel(reason="the client cancelled the request")
 
-    async def _pass_on_and_cancel(self, exchange: Exchange, scope: trio.CancelScope | None) -> None:
+    async def _pass_on_and_cancel(self, exchange: Exchange, scope: trio.CancelScope) -> None:
         await self._notify(exchange)
-        if scope is not None:
-            scope.cancel(reason="the client cancelled the request, and the server knows")
+        scope.cancel(reason="the client cancelled the request, and the server knows")
 
     # ------------------------------------------------ one exchange
-    async def _call(self, exchange: Exchange, key: bytes) -> None:
+    async def _call(self, call: _Call) -> None:
         """The exchange boundary: any failure becomes an error reply and ends here."""
-        timeouts = self._config.timeouts
-        standing = exchange.request.method == "subscriptions/listen"
-        with trio.CancelScope(deadline=float("inf") if standing else trio.current_time() + timeouts.request) as scope:
-            self._open[key] = scope
-            try:
-                with exchange:
-                    await self._answer(exchange, scope, key)
-            except ProxyError as error:
-                await self._refuse(exchange, error, key)
-            except BadMessage as error:
-                await self._refuse(exchange, SpecError(400, error.code, str(error)), key)
-            finally:
-                if self._open.get(key) is scope:
-                    del self._open[key]
-                    self._standing.pop(key, None)
-                if not self._open:
-                    self._idle.set()
-        if scope.cancelled_caught and key not in self._silenced:
-            text = f"no answer from the upstream within the request's deadline of {timeouts.request:g} s (timeouts.request, --request-timeout)"
+        exchange = call.exchange
+        try:
+            with call.scope:
+                await self._answer(call)
+        finally:
+            self._open.discard(call)
+            if self._by_id.get(call.key) is call:
+                del self._by_id[call.key]
+            self._idle.set()
+        if call.scope.cancelled_caught and not call.silent:
+            text = f"no answer from the upstream within the request's deadline of {self._config.timeouts.request:g} s (timeouts.request, --request-timeout)"
             self._say(error_message(UpstreamTimeout(text), exchange.id))
-        self._silenced.discard(key)
 
-    async def _answer(self, exchange: Exchange, scope: trio.CancelScope, key: bytes) -> None:
-        reply = await self._gateway.call(exchange)
+    async def _answer(self, call: _Call) -> None:
+        try:
+            with call.exchange:
+                if not call.silent:
+                    call.begun = True
+                    await self._replies(call, await self._gateway.call(call.exchange))
+        except ProxyError as error:
+            await self._refuse(call, error)
+        except BadMessage as error:
+            await self._refuse(call, SpecError(400, error.code, str(error)))
+
+    async def _replies(self, call: _Call, reply: Reply) -> None:
         if isinstance(reply, Message):
-            return await self._deliver(exchange, reply, key)
+            return await self._deliver(call, reply)
+        scope, timeouts = call.scope, self._config.timeouts
         if scope.deadline == float("inf"):
-            self._stand(exchange, key)
-        latest = trio.current_time() + self._config.timeouts.request_max
+            self._stand(call)
+        latest = trio.current_time() + timeouts.request_max
         async for item in reply:
             if isinstance(item, Message):
-                await self._deliver(exchange, item, key)
+                await self._deliver(call, item)
             if scope.deadline != float("inf"):
-                scope.deadline = min(trio.current_time() + self._config.timeouts.request, latest)
+                scope.deadline = min(trio.current_time() + timeouts.request, latest)
 
-    def _stand(self, exchange: Exchange, key: bytes) -> None:
+    def _stand(self, call: _Call) -> None:
         if self._draining:
             raise Overloaded("shadowproxy is shutting down; subscribe again elsewhere")
-        self._standing[key] = exchange
+        call.standing = True
 
-    async def _deliver(self, exchange: Exchange, message: Message, key: bytes) -> None:
+    async def _deliver(self, call: _Call, message: Message) -> None:
         if message.is_response:
-            if key in self._silenced:
+            if call.silent:
                 return
+            exchange = call.exchange
             message.members["id"] = exchange.id  # an HTTP server may refuse with a null id: its client has the connection to go by, ours has not
             if exchange.request.method == "initialize" and self._session is not None and "result" in message.members:
                 self._session.version = text_of(message.result().get("protocolVersion", b""))
         await self._outbox.put(message.line())
 
-    async def _refuse(self, exchange: Exchange, error: ProxyError, key: bytes) -> None:
-        if key not in self._silenced:
-            await self._outbox.put(error_message(error, exchange.id).line())
+    async def _refuse(self, call: _Call, error: ProxyError) -> None:
+        if not call.silent:
+            await self._outbox.put(error_message(error, call.exchange.id).line())
 
     async def _notify(self, exchange: Exchange) -> None:
         """Nobody waits for this: a failure is for the log."""
@@ -228,17 +259,19 @@ class StdioServer:
     async def _drain(self) -> None:
         """Subscriptions end now, the rest may finish, unless nobody is there any more to read it."""
         self._draining = True
-        for key, exchange in self._standing.items():
-            self._silenced.add(key)
-            self._say(end_of_subscription(exchange))
-            self._open[key].cancel(reason="drain")
+        for call in self._open:
+            if call.standing and not call.silent:
+                call.silent = True
+                self._say(end_of_subscription(call.exchange))
+                call.scope.cancel(reason="drain")
         with trio.move_on_after(self._config.timeouts.drain):
             while self._open and not self._unread:
                 self._idle = trio.Event()
                 await self._idle.wait()
-        for key in self._open.keys() - self._silenced:
-            self._silenced.add(key)
-            self._say(error_message(Overloaded("shadowproxy is shutting down; the request was not finished"), Raw(key)))
+        for call in self._open:
+            if not call.silent:
+                call.silent = True
+                self._say(error_message(Overloaded("shadowproxy is shutting down; the request was not finished"), call.exchange.id))
 
     async def _farewell(self) -> None:
         if self._session is None:

@@ -58,12 +58,13 @@ class Stream:
 
     async def events(self, replies: Replies) -> None:
         """Every message as an event, the response last. A legacy client's leaving does not end the exchange, a modern one's does."""
+        standing = self.exchange.request.method == "subscriptions/listen"
+        if not standing:
+            self._last = trio.current_time() + self._timeouts.request_max
         try:
             await self._begin(replies)
-            if self.exchange.request.method == "subscriptions/listen":
+            if standing:
                 self._stand()
-            else:
-                self._last = trio.current_time() + self._timeouts.request_max
             await self._pump(replies)
         except PeerGone:
             if self.exchange.era == "modern":
@@ -139,14 +140,23 @@ class OwnLimit:
         """Every so often, whether quiet or not: on a foreign server nobody knows when the last event left."""
         await self._wanted.wait()
         while self._quiet is not None:
-            await trio.sleep(self._quiet[0])
-            await answer.flush(self._send, self._quiet[1])
+            every, comment = self._quiet
+            await trio.sleep(every)
+            if self._quiet is not None:
+                await answer.flush(self._send, comment)
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """What the exchange sends; its end is the end of the comments too, however long the client takes to read it."""
+        if event["type"] == "http.response.body" and not event.get("more_body", False):
+            self._quiet = None
+        await self._send(event)
 
 
 async def within_own_limit(run: Callable[[Stream], Awaitable[None]], stream: Stream, receive: Callable[[], Awaitable[dict[str, Any]]], seconds: float,
                            cancel_when_gone: bool) -> None:  # fmt: skip
     """Run it with a deadline, a watcher and keep-alives of its own; all of them end with it."""
     stream.limit = limit = OwnLimit(seconds, stream._send)
+    stream._send = limit.send
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":

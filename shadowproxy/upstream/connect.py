@@ -16,7 +16,6 @@ from shadowproxy.connection import Connection, SocketConnection, StreamConnectio
 from shadowproxy.errors import UpstreamUnreachable
 from shadowproxy.watch import Watch
 
-
 UNIX = "unix:"
 
 

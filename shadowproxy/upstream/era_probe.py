@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shadowproxy.upstream.link import Link
+from shadowproxy.upstream.peer import Peer
 from shadowproxy.wire.eras import LEGACY_VERSIONS, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN_VERSIONS
 from shadowproxy.wire.jsonrpc import BadMessage, Message, encode
 
@@ -17,7 +17,7 @@ _META = {META_VERSION: MODERN_VERSIONS[-1], META_CAPABILITIES: {}, META_CLIENT: 
 _DISCOVER = encode({"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {"_meta": _META}})
 
 
-async def is_modern(link: Link) -> bool:
+async def is_modern(link: Peer) -> bool:
     """Ask once. A legacy server must be thrown away afterwards: it has been spoken to in the wrong era."""
     return _judge(await link.ask(Message.decode(_DISCOVER)))
 
@@ -27,7 +27,7 @@ def _judge(reply: Message) -> bool:
         if "error" in reply.members:
             return _judge_error(reply)
         return _names_modern(reply.result().get("supportedVersions", b"[]"))
-    except (BadMessage, msgspec.MsgspecError):
+    except (BadMessage, msgspec.MsgspecError, RecursionError):
         return False
 
 

@@ -74,17 +74,22 @@ class EventReplies:
         return item
 
     def _parse(self) -> None:
+        """What came before a fault still counts, however the bytes were cut: a response that is here is not lost to what follows it."""
         try:
             events: Sequence[Event] = self._parser.feed(self._client.take())
         except TooLarge as error:
-            events = error.events  # those before it still count
+            events = error.events
             self._lost = UpstreamBroken(f"an event of the upstream is too large: {error} (limits.message)")
         for event in events:
             if event.id is not None:
                 self.last_event_id = event.id or None
             if event.retry is not None:
                 self.retry = event.retry
-            self._queue.append(self._message(event) if event.data else event)
+            try:
+                self._queue.append(self._message(event) if event.data else event)
+            except UpstreamBroken as error:
+                self._lost = error
+                break
 
     def _message(self, event: Event) -> Message | Event:
         if event.event not in (b"", b"message"):

@@ -192,9 +192,9 @@ class HttpUpstream:
     async def end(self, exchange: Exchange) -> None:
         if _conversation(exchange) is not None and exchange.session is not None:
             return exchange.session.end()
-        if exchange.session is None or exchange.session.upstream_id is None:
-            if exchange.headers is None or exchange.session is not None:
-                return  # the upstream keeps no session that could be ended
+        known = exchange.session is not None and exchange.session.upstream_id is not None
+        if not known and (exchange.headers is None or exchange.session is not None):
+            return  # the upstream keeps no session that could be ended
         headers = exchange.headers or own_client.fields(exchange)
         client = await self._side.acquire()
         exchange.on_leave(self._side.give_back, client)

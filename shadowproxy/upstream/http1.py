@@ -48,7 +48,7 @@ class Client(Protocol):
 class HttpClient:
     """`limit`: bytes of one JSON body."""
 
-    __slots__ = ("_chunks", "_fed", "_fields", "_interim", "_keep", "_limit", "_moved", "_parser", "_since", "_size", "_until_eof", "complete", "connection",
+    __slots__ = ("_chunks", "_fault", "_fed", "_fields", "_interim", "_keep", "_limit", "_moved", "_parser", "_since", "_size", "_until_eof", "complete", "connection",
                  "head_done", "headers", "known", "status", "streaming")  # fmt: skip
 
     def __init__(self, connection: Connection, limit: int) -> None:
@@ -59,6 +59,7 @@ class HttpClient:
         self._interim = self._until_eof = self._moved = self.streaming = False
         self._keep = self.complete = self.head_done = True
         self._since = -1.0  # when it was given back
+        self._fault: UpstreamBroken | None = None  # of what came behind the body so far
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.known: dict[bytes, bytes] = {}
@@ -140,7 +141,9 @@ class HttpClient:
             await self.pull()
 
     async def pull(self) -> None:
-        """Read once. Raises `UpstreamBroken`, also at an end that came too early."""
+        """Read once. Raises `UpstreamBroken`, also at an end that came too early; what came before the fault can be taken first."""
+        if self._fault is not None:
+            raise self._fault
         data = await self.connection.read()
         if not data:
             return self._ended()
@@ -155,7 +158,9 @@ class HttpClient:
             if isinstance(cause, MessageTooLarge) or (isinstance(cause, UpstreamBroken) and not self.complete):
                 raise cause from None
             if not self.complete:
-                self._spoil(f"the upstream's answer is not HTTP/1.1: {error}")
+                self._fault = UpstreamBroken(f"the upstream's answer is not HTTP/1.1: {error}")
+                if not (self.head_done and self._chunks):
+                    raise self._fault from None
         self._fed = 0 if self._moved else self._fed + len(data)
         if self._fed > MAX_HEAD:
             self._spoil(f"the head of the upstream's answer is larger than {MAX_HEAD} bytes")

@@ -79,7 +79,8 @@ class HttpxClient:
         self._parts = response.aiter_raw()
 
     async def pull(self) -> None:
-        assert self._parts is not None and self._response is not None
+        assert self._parts is not None
+        assert self._response is not None
         try:
             data = await anext(self._parts, None)
         except httpx.HTTPError as error:

@@ -52,8 +52,6 @@ class Link(Peer):
                 self.outbox.close()
                 if self.child is not None:
                     self.child.stdout.close()
-                if self.on_death is not None:
-                    self.on_death()
 
     async def _await_end(self, child: Child) -> None:
         """Its output has ended, so it is of no more use; its exit tells why, if it comes soon."""
@@ -63,10 +61,10 @@ class Link(Peer):
         name = self._config.upstream.command[0]
         tail = child.stderr_tail
         said = f"; its last words on stderr: {tail[-1]}" if tail else ""
-        self.fail(UpstreamExited(f"the server process {name} {child.last_words()}{said}", {"exit_status": child.exit_status, "stderr": list(tail)}))
-        if self.scope.cancel_called:
-            return
-        log.warning("server process ended", extra={"command": name, "how": child.last_words(), "stderr": "\n".join(tail)})
+        how = "closed its output" if child.exit_status is None else child.last_words()
+        if not self.scope.cancel_called:
+            log.warning("server process ended", extra={"command": name, "how": how, "stderr": "\n".join(tail)})
+        self.fail(UpstreamExited(f"the server process {name} {how}{said}", {"exit_status": child.exit_status, "stderr": list(tail)}))
 
     async def _write(self, stdin: trio.abc.SendStream) -> None:
         try:

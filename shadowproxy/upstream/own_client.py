@@ -154,7 +154,7 @@ class Backoff:
         self._tries += 1
         if self.floor and self._tries == 1:
             return self.floor  # the server said when
-        return self.floor + random.uniform(0, min(CAP, BASE * 2.0 ** min(self._tries, 30)))  # noqa: S311 -- jitter, no secret
+        return self.floor + random.uniform(0, min(CAP, BASE * 2.0 ** min(self._tries, 30)))
 
 
 class Followed:

@@ -65,6 +65,8 @@ class Peer:
         """Tell everybody who waits, once. The first reason is the true one."""
         if self._failure is None:
             self._failure = error
+            if self.on_death is not None:
+                self.on_death()  # before anybody who waits can ask for another
             waiting, self.waiting = self.waiting, {}
             for slot in waiting.values():
                 slot.fail(error)
@@ -167,6 +169,8 @@ class Peer:
         if slot is None:
             return self._drop(message, size)
         message.members["id"] = slot.id
+        if slot.listens:
+            _restore_subscription(message, slot.id)
         slot.put(message, size)
 
     def _request(self, message: Message, size: int) -> None:
@@ -241,6 +245,16 @@ class Peer:
     def _drop(self, message: Message, size: int) -> None:
         self.dropped += 1
         log.info("a message of the server belongs to nobody and was dropped", extra={"method": message.method, "bytes": size})
+
+
+def _restore_subscription(message: Message, id: Raw | None) -> None:
+    """The end of a subscription names it once more, by what the server knows it as."""
+    try:
+        meta = message.level(message.result(), "_meta")
+    except BadMessage:
+        return
+    if META_SUBSCRIPTION in meta:
+        meta[META_SUBSCRIPTION] = id
 
 
 def _bare(id: Any) -> bytes:

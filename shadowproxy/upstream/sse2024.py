@@ -55,8 +55,6 @@ class Link2024(Peer):
                 self.outbox.close()
                 if client is not None:
                     client.abort()
-                if self.on_death is not None:
-                    self.on_death()
 
     def _fields(self, url: str) -> Fields:
         parts = urlsplit(url)
@@ -72,6 +70,8 @@ class Link2024(Peer):
                 return self.fail(UpstreamBroken(f"{error} (limits.message)"))
             for event in events:
                 if event.event == b"endpoint":
+                    if self._post is not None:
+                        continue  # one session has one endpoint
                     self._found(event)
                     tasks.start_soon(self._write)
                     task_status.started()
@@ -114,9 +114,13 @@ async def begin(link: Link2024, links: trio.Nursery, seconds: float) -> None:
     """Run `link` in `links`, to which it belongs from now on, and wait until its server has named an endpoint. Raises `ProxyError` if it does not."""
     starting = Starting()
     links.start_soon(_live, link, starting)
-    with trio.move_on_after(seconds):
-        await starting.wait()
-        return
+    try:
+        with trio.move_on_after(seconds):
+            await starting.wait()
+            return
+    except BaseException:
+        link.abort()  # nobody would ever know of it
+        raise
     link.abort()
     raise UpstreamBroken(f"the upstream named no endpoint on its event stream within {seconds:g} s (timeouts.connect)")
 

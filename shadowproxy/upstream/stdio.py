@@ -106,6 +106,8 @@ class StdioUpstream:
             session.upstream = (await self._share_of(exchange)).join(session)
             return
         link = await self._take_child()
+        if session.upstream is not None or session.ended:  # another request of the session was faster, or it is over
+            return self._warm.appendleft(link)
         link.era = "legacy"
         conversation = session.upstream = Conversation(link, self._config.limits)
         link.on_death = session.end
@@ -185,10 +187,13 @@ class StdioUpstream:
     # ------------------------------------------------ modern: one child for all
     async def _modern_link(self, exchange: Exchange) -> Link:
         """A living child of the modern era. Raises `SpecError` if the server knows none."""
-        link = None
-        while not self._legacy_only and (link is None or not link.alive):
+        for _ in range(2 if self._shared else 1):  # one that dies before it is asked anything is replaced once; then its last words are the answer
+            if self._legacy_only:
+                break
             link = await (self._the_shared_one() if self._shared else self._lease(exchange))
-        if self._legacy_only or link is None:
+            if link.alive:
+                return link
+        if self._legacy_only:
             raise self._era_mismatch(exchange)
         return link
 
@@ -197,7 +202,7 @@ class StdioUpstream:
         exchange.on_leave(self._pool.give_back, link)
         return link
 
-    async def _the_shared_one(self) -> Link | None:
+    async def _the_shared_one(self) -> Link:
         if self._modern is not None and self._modern.alive:
             return self._modern
         if self._starting is None:
@@ -205,6 +210,7 @@ class StdioUpstream:
             assert self._children is not None
             self._children.start_soon(self._start_modern, self._starting)
         await self._starting.wait()
+        assert self._modern is not None
         return self._modern
 
     async def _start_modern(self, starting: Starting) -> None:
@@ -228,9 +234,8 @@ class StdioUpstream:
         """Note a death, and when the next start may be."""
         now = trio.current_time()
         self._deaths = 1 if now - born > STEADY else self._deaths + 1
-        self._not_before = now + min(LAST, FIRST * 2.0 ** (self._deaths - 1))
-        if link is not None and self._modern is link:
-            self._modern = None
+        self._not_before = now + min(LAST, FIRST * 2.0 ** min(self._deaths - 1, 30))
+        if link is not None:
             self.restarts += 1
 
     async def _open_modern(self) -> Link:

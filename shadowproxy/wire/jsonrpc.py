@@ -28,6 +28,8 @@ INVALID_PARAMS: Final = -32602
 
 #: An id longer than this is refused: it is repeated in every table and log line (no specification names a bound).
 MAX_ID_BYTES: Final = 1024
+#: A batch longer than this is refused: each of its messages costs a task, and ten megabytes hold a quarter of a million.
+MAX_BATCH: Final = 1000
 _EMPTY: Final[dict[str, Raw]] = {}
 
 
@@ -171,6 +173,8 @@ def decode_batch(data: bytes) -> list[Message]:
         _refuse(data, error)
     if not parts:
         raise BadMessage("an empty batch", INVALID_REQUEST)
+    if len(parts) > MAX_BATCH:
+        raise BadMessage(f"a batch of more than {MAX_BATCH} messages", INVALID_REQUEST)
     return [Message.decode(bytes(part)) for part in parts]
 
 
@@ -188,6 +192,14 @@ def key_of(id: Raw) -> bytes:
     return data if b"\\" not in data and value != 0 else encode(value)  # -0 is 0
 
 
+def _is_id(id: Raw) -> bool:
+    try:
+        key_of(id)
+    except BadMessage:
+        return False
+    return True
+
+
 def text_of(value: Any) -> str | None:
     """The string that this raw value is, or None if it is something else."""
     if isinstance(value, str):
@@ -199,10 +211,12 @@ def text_of(value: Any) -> str | None:
 
 
 def error_reply(id: Raw | None, code: int, text: str, data: object = None) -> Message:
-    """An error response; with no id when the request's could not be read."""
+    """An error response; with no id when the request's could not be read, or was none that a request may have."""
     error: dict[str, object] = {"code": code, "message": text}
     if data:
         error["data"] = data
+    if id is not None and not _is_id(id):
+        id = None
     return Message({"jsonrpc": "2.0", "id": id, "error": error}, None)
 
 

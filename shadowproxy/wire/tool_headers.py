@@ -92,7 +92,8 @@ def param_verdict(rules: Rules, arguments: object, headers: Sequence[tuple[bytes
     """What is wrong with the `Mcp-Param-*` headers of a call, or None: -32020 with 400.
 
     A header must be there exactly if the argument is, once, well formed and equal once decoded; integers by value (`42.0` is `42`).
-    Names in `headers` are in lower case. (streamable-http.mdx, "Server Behavior for Custom Headers")
+    Names in `headers` are in lower case. A level of `arguments` that was looked at is decoded in place, so that a duplicate key in it cannot
+    say something else to the server. (streamable-http.mdx, "Server Behavior for Custom Headers")
     """
     if not rules:
         return None
@@ -166,7 +167,10 @@ def _said(rule: Rule, members: Mapping[str, object]) -> str | None:
     """The argument of a rule as text; None if there is nothing that a header could carry."""
     *chain, last = rule.path
     for name in chain:
-        members = _members(members.get(name))
+        inner = _members(members.get(name))
+        if inner and isinstance(members, dict):
+            members[name] = inner
+        members = inner
     value = members.get(last)
     return None if value is None else _text(bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value), rule.integer)
 

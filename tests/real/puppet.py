@@ -96,10 +96,18 @@ def running(_: Call) -> str:
     return json.dumps([call.label for call in list(OPEN.values())])
 
 
-TOOLS: dict[str, Callable[[Call], str | None]] = {tool.__name__: tool for tool in (echo, count, hang, endless, huge, pid, cancelled, running)}
+def sessions(_: Call) -> str:
+    """The ids of the sessions that are open."""
+    return json.dumps(sorted(SESSIONS))
+
+
+TOOLS: dict[str, Callable[[Call], str | None]] = {
+    tool.__name__: tool for tool in (echo, count, hang, endless, huge, pid, cancelled, running, sessions)
+}
 STREAMING = {"count", "hang", "endless"}
 LEFT: list[str] = []
 OPEN: dict[tuple[str, str], Call] = {}
+SESSIONS: set[str] = set()
 
 
 def answer(call: Call) -> Json | None:
@@ -188,18 +196,17 @@ def serve_stdio(deaf: bool) -> None:
 def serve_http(port: int) -> None:
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
-    sessions: set[str] = set()
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=serve_connection, args=(connection, sessions), daemon=True).start()
+        threading.Thread(target=serve_connection, args=(connection,), daemon=True).start()
 
 
-def serve_connection(connection: socket.socket, sessions: set[str]) -> None:
+def serve_connection(connection: socket.socket) -> None:
     with connection, connection.makefile("rb") as reader:
         try:
             for method, fields, body in requests(reader):
-                Answer(connection, sessions).serve(method, fields, body)
+                Answer(connection).serve(method, fields, body)
         except OSError:
             pass  # the client left
 
@@ -216,16 +223,16 @@ def requests(reader: Any) -> Iterator[tuple[str, dict[str, str], bytes]]:
 class Answer:
     """The answer to one HTTP request: JSON, or events from the first message that comes before the response."""
 
-    def __init__(self, connection: socket.socket, sessions: set[str]) -> None:
-        self._connection, self._sessions, self._streaming, self._session = connection, sessions, False, ""
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._streaming, self._session = connection, False, ""
 
     def serve(self, method: str, fields: dict[str, str], body: bytes) -> None:
         self._session = fields.get("mcp-session-id", "")
         message = json.loads(body or b"{}")
-        if self._session and self._session not in self._sessions:
+        if self._session and self._session not in SESSIONS:
             return self._whole("404 Not Found", b"no such session")
         if method == "DELETE":
-            self._sessions.discard(self._session)
+            SESSIONS.discard(self._session)
             return self._whole("200 OK", b"")
         if method == "GET":
             self._say({"method": "notifications/tools/list_changed"})
@@ -240,7 +247,7 @@ class Answer:
     def _request(self, message: Json) -> None:
         if message["method"] == "initialize":
             self._session = uuid.uuid4().hex
-            self._sessions.add(self._session)
+            SESSIONS.add(self._session)
         if message.get("params", {}).get("name") in STREAMING:
             self._begin()
         response = perform(Call(message, self._say, self._gone), self._session)

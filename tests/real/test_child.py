@@ -420,4 +420,4 @@ async def test_kill_9_while_it_spawns_leaves_nobody(marker: str, moment: int) ->
     async with proxy(marker, "ignores", "spawning") as (says, _):
         warden = await says()
         time.sleep(moment / 5000)  # not Trio's: a fine moment is wanted
-    await until(lambda: not family(marker) and not alive(warden), seconds=2)
+    await until(lambda: not family(marker) and not alive(warden))

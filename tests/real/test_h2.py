@@ -4,9 +4,9 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 import httpx
@@ -150,7 +150,7 @@ async def test_a_standing_stream_lives_until_the_drain(way: Way) -> None:
         session = {"mcp-session-id": (await client.post("", json=hello)).headers["mcp-session-id"]}
         async with client.stream("GET", "", headers={**session, "accept": "text/event-stream"}) as stream:
             assert stream.status_code == 200
-            async with aclosing(stream.aiter_bytes()) as parts:
+            async with aclosing(cast("AsyncGenerator[bytes, None]", stream.aiter_bytes())) as parts:
                 with trio.fail_after(20):
                     assert (await anext(parts)).startswith(b":"), "silence is filled with comments"
                     await proxy.drain()

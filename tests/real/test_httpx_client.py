@@ -21,6 +21,7 @@ from shadowproxy.upstream.httpx_client import open_httpx
 from shadowproxy.watch import Watch
 
 JSON = "content-type: application/json\r\n"
+USUAL = Limits()
 Answer = Callable[[dict[str, object], str], str]
 
 
@@ -58,7 +59,7 @@ async def serve(answer: Answer, stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def open_upstream(answer: Answer, kind: str, limits: Limits = Limits()) -> AsyncIterator[HttpUpstream]:
+async def open_upstream(answer: Answer, kind: str, limits: Limits = USUAL) -> AsyncIterator[HttpUpstream]:
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, partial(serve, answer), 0, host="127.0.0.1"))
         config = Config(upstream=Upstream(url=f"http://127.0.0.1:{listener.socket.getsockname()[1]}/mcp?a=b"), limits=limits)

@@ -62,14 +62,15 @@ async def test_a_new_client_at_an_old_server() -> None:
     async with old_server() as url, open_proxy(Config(listen=("127.0.0.1:0",), upstream=Upstream(url=url))) as proxy:
         for _ in range(2):  # the second time the proxy knows what the server speaks
             seen: list[float] = []
-
-            async def note(progress: float, total: float | None, text: str | None, seen: list[float] = seen) -> None:
-                seen.append(progress)
-
+            note = partial(_note, seen)
             async with Client(proxy.addresses[0], mode="legacy") as client:
                 assert (await client.call_tool("add", {"a": 2, "b": 3})).content[0].text == "5"  # type: ignore[union-attr]  # a text
                 await client.call_tool("work", {}, progress_callback=note)
             assert seen == [1.0]
+
+
+async def _note(seen: list[float], progress: float, total: float | None, message: str | None) -> None:
+    seen.append(progress)
 
 
 async def test_an_old_client_at_an_old_server() -> None:

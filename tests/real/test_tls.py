@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -43,8 +42,8 @@ class Authority:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Iterator[Authority]:
-    yield Authority(trustme.CA(), tmp_path)
+def authority(tmp_path: Path) -> Authority:
+    return Authority(trustme.CA(), tmp_path)
 
 
 def config(settings: Tls) -> Config:

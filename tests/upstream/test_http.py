@@ -12,9 +12,10 @@ from http_upstreams import ask, upstream_for
 from peers import Asked, Wire
 
 from shadowproxy.config import Limits, Timeouts
-from shadowproxy.errors import MessageTooLarge, SessionUnknown, UpstreamAnswered, UpstreamBroken, UpstreamRedirects, UpstreamUnreachable
+from shadowproxy.errors import MessageTooLarge, UpstreamAnswered, UpstreamBroken, UpstreamRedirects, UpstreamUnreachable
 from shadowproxy.exchange import Session
 from shadowproxy.wire.jsonrpc import Message
+
 
 async def echo(asked: Asked, wire: Wire) -> None:
     """Answers every request with what it was asked for."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
@@ -18,6 +19,7 @@ from shadowproxy.upstream.http1 import FRESH, MAX_FIELDS, MAX_HEAD, HttpClient
 
 REQUEST = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
 LIMIT = 1 << 20
+Stapled: TypeAlias = "trio.StapledStream[Any, Any]"  # in memory, of either kind
 
 
 @attrs.frozen
@@ -36,12 +38,12 @@ class Failure:
     usable: bool
 
 
-def pair() -> tuple[HttpClient, trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]]:
+def pair() -> tuple[HttpClient, Stapled]:
     ours, theirs = trio.testing.lockstep_stream_pair()
     return HttpClient(StreamConnection(ours, 30), LIMIT), theirs
 
 
-async def answer(theirs: trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream], pieces: Sequence[bytes], eof: bool) -> None:
+async def answer(theirs: Stapled, pieces: Sequence[bytes], eof: bool) -> None:
     """Take a request, and send the pieces one by one."""
     try:
         got = b""

@@ -1,7 +1,7 @@
 """Sessions and ids across the HTTP upstream: the upstream's own session ids, its forgetting, and ids that are in flight twice."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import trio
@@ -74,8 +74,12 @@ async def test_404_ends_the_session_here_too(autojump_clock: trio.testing.MockCl
             return await stateful(asked, wire)
         await wire.answer(status, body, content_type=kind)
 
-    for exchange_for in (lambda s: legacy("tools/list", session=s, headers=CLIENTS), lambda s: legacy("notifications/x", id=NO_ID, session=s, headers=CLIENTS),
-                         lambda s: listening(s, CLIENTS)):  # fmt: skip
+    makers: list[Callable[[Session], Exchange]] = [
+        lambda session: legacy("tools/list", session=session, headers=CLIENTS),
+        lambda session: legacy("notifications/x", id=NO_ID, session=session, headers=CLIENTS),
+        lambda session: listening(session, CLIENTS),
+    ]
+    for exchange_for in makers:
         async with upstream_for(forgetful) as (upstream, _):
             session = await opened(upstream)
             ended: list[bool] = []

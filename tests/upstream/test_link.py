@@ -116,7 +116,7 @@ async def test_one_whose_output_has_ended_is_not_alive_although_it_still_runs(au
     async with linked() as (link, child, _):
         start = trio.current_time()
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(_fails, link, "close stdout", "the server process the-server is running")
+            tasks.start_soon(_fails, link, "close stdout", "the server process the-server closed its output")
             await trio.sleep(0.1)
             assert child.alive
             assert not link.alive, "nobody new is to be handed it"

@@ -19,6 +19,9 @@ PLAIN: Json = {"name": "plain", "inputSchema": {"type": "object"}}
 INVALID: Json = {"name": "twice", "inputSchema": {"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}}}}
 
 
+GOOD: Json = {"result": {"content": []}}
+
+
 class Strict:
     """A server that demands the header that its tool's schema, `header`, asks for; it lists its tools on as many pages as it has."""
 
@@ -27,7 +30,7 @@ class Strict:
 
     async def __call__(self, asked: Asked, wire: Wire) -> None:
         message = asked.message
-        status, answer = 200, {"result": {"content": []}}
+        status, answer = 200, GOOD
         if message["method"] == "tools/list":
             page = int(message["params"].get("cursor", "0"))
             more: Json = {"nextCursor": str(page + 1)} if page + 1 < len(self.pages) else {}
@@ -100,7 +103,8 @@ async def test_tools_with_invalid_annotations_are_dropped_and_the_rest_stays_byt
 
 
 async def test_an_answer_that_is_no_list_is_passed_on(autojump_clock: trio.testing.MockClock) -> None:
-    for answer in ({"error": {"code": -32603, "message": "no"}}, {"result": {"tools": 5}}, {"result": 5}, {"result": {}}):
+    answers: list[Json] = [{"error": {"code": -32603, "message": "no"}}, {"result": {"tools": 5}}, {"result": 5}, {"result": {}}]
+    for answer in answers:
         async def server(asked: Asked, wire: Wire, answer: Json = answer) -> None:
             await wire.json({"id": asked.message["id"], **answer})
 

@@ -15,7 +15,6 @@ from peers import Asked, Wire
 
 from shadowproxy.errors import ProxyError, SessionUnknown, UpstreamAnswered, UpstreamBroken, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Session
-from shadowproxy.upstream import own_client
 from shadowproxy.upstream.own_client import BASE, CAP, PATIENCE, Backoff
 from shadowproxy.wire.jsonrpc import Message
 
@@ -26,7 +25,7 @@ RESPONSE: Json = {"id": 1, "result": {}}
 @pytest.fixture(autouse=True)
 def longest_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance at its worst, so that times are exact."""
-    monkeypatch.setattr(own_client.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr("shadowproxy.upstream.own_client.random.uniform", lambda low, high: high)
 
 
 class Script:
@@ -49,8 +48,8 @@ def says(*events: tuple[Json | None, str | None, int | None], cut: bool = False)
 
     async def step(asked: Asked, wire: Wire) -> None:
         await wire.begin_events()
-        for message, id, retry in events:
-            await wire.event(message, id, retry)
+        for message, event_id, retry in events:
+            await wire.event(message, event_id, retry)
         if cut:
             wire.close()
         else:
@@ -194,12 +193,12 @@ async def test_the_answer_to_another_request_is_not_taken_from_a_resumed_stream(
 
 async def test_a_substituted_id_is_restored_on_a_resumed_stream_too(autojump_clock: trio.testing.MockClock) -> None:
     async def answers(asked: Asked, wire: Wire) -> None:
-        id = asked.message["id"] if asked.method == "POST" else asked["last-event-id"]
+        asker = asked.message["id"] if asked.method == "POST" else asked["last-event-id"]
         await wire.begin_events()
         if asked.method == "POST":
-            await wire.event(None, str(id))
+            await wire.event(None, str(asker))
         else:
-            await wire.event({"id": id if id != "1" else 1, "result": {}})
+            await wire.event({"id": asker if asker != "1" else 1, "result": {}})
         await wire.end_events()
 
     async with upstream_for(answers) as (upstream, peer):

@@ -21,18 +21,18 @@ EVIL_IDS: list[Any] = [1, 1, "1", "a", "\u00e9\"\\\n", 0, -1, 10**40, 2**53 + 1,
 
 async def test_every_client_gets_its_own_answer_under_its_own_id() -> None:
     async with calls() as pipe:
-        wires = [(await pipe.call(str(n), tool(id)))["id"] for n, id in enumerate(EVIL_IDS)]
+        wires = [(await pipe.call(str(n), tool(own)))["id"] for n, own in enumerate(EVIL_IDS)]
         assert len(set(wires)) == len(EVIL_IDS)
         assert all(isinstance(wire, int) for wire in wires)
         for n in reversed(range(len(EVIL_IDS))):
             await pipe.say({"id": wires[n], "result": {"n": n}})
-        assert pipe.outcomes == {str(n): [{"jsonrpc": "2.0", "id": id, "result": {"n": n}}] for n, id in enumerate(EVIL_IDS)}
+        assert pipe.outcomes == {str(n): [{"jsonrpc": "2.0", "id": own, "result": {"n": n}}] for n, own in enumerate(EVIL_IDS)}
 
 
 async def test_ids_come_back_exactly_as_they_were_spelled() -> None:
     async with calls() as pipe:
-        for id in (b'"\\u0061"', b"12345678901234567890123", b'"/"', b'"\\/"'):
-            request = Message.decode(b'{"jsonrpc":"2.0","method":"ping","id":%b}' % id)
+        for spelled in (b'"\\u0061"', b"12345678901234567890123", b'"/"', b'"\\/"'):
+            request = Message.decode(b'{"jsonrpc":"2.0","method":"ping","id":%b}' % spelled)
             async with trio.open_nursery() as nursery:
                 replies: list[bytes] = []
 
@@ -45,7 +45,7 @@ async def test_ids_come_back_exactly_as_they_were_spelled() -> None:
                 nursery.start_soon(call)
                 await trio.testing.wait_all_tasks_blocked()
                 await pipe.say({"id": (await pipe.sent())[-1]["id"], "result": {}})
-            assert replies == [id]
+            assert replies == [spelled]
 
 
 @pytest.mark.parametrize("tokens", [[1, 1, "1"], ["t", "t", "t"], [10**30, -1, 0]])
@@ -186,7 +186,7 @@ async def test_a_slow_consumer_ends_alone() -> None:
         got = []
         with pytest.raises(SlowConsumer):
             async for one in replies[0]:
-                got.append(plain(one)["params"]["progress"])
+                got.append(plain(one)["params"]["progress"])  # noqa: PERF401 -- what came before the failure counts
         assert got == [0, 1, 2]
         exchange.leave()
         assert [line["params"]["requestId"] for line in await pipe.sent()] == [slow], "the server need not go on"

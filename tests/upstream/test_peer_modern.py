@@ -20,17 +20,25 @@ def subscribed(subscription: Any, method: str = "notifications/tools/list_change
 @pytest.mark.parametrize("as_text", [False, True])
 async def test_subscriptions_fan_out_each_with_its_own_id(as_text: bool) -> None:
     async with calls() as pipe:
-        wires = [(await pipe.call(str(n), modern("subscriptions/listen", {}, id)))["id"] for n, id in enumerate((1, 1, "x"))]
+        wires = [(await pipe.call(str(n), modern("subscriptions/listen", {}, own)))["id"] for n, own in enumerate((1, 1, "x"))]
         for wire in wires:
             await pipe.say(subscribed(str(wire) if as_text else wire, "notifications/subscriptions/acknowledged"))
         await pipe.say(subscribed(wires[1]), subscribed(77))
-        await pipe.say(*[{"id": wire, "result": {}} for wire in wires])
-        for n, id in enumerate((1, 1, "x")):
+        await pipe.say(*[{"id": wire, "result": {"_meta": {META_SUBSCRIPTION: str(wire) if as_text else wire}}} for wire in wires])
+        for n, own in enumerate((1, 1, "x")):
             outcome = pipe.outcomes[str(n)]
             assert isinstance(outcome, list)
             *notes, response = outcome
-            assert [note["params"]["_meta"] for note in notes] == [{META_SUBSCRIPTION: id, "other": 1}] * (2 if n == 1 else 1)
-            assert response["id"] == id
+            assert [note["params"]["_meta"] for note in notes] == [{META_SUBSCRIPTION: own, "other": 1}] * (2 if n == 1 else 1)
+            assert (response["id"], response["result"]["_meta"]) == (own, {META_SUBSCRIPTION: own})
+
+
+@pytest.mark.parametrize("end", [{"result": {}}, {"result": 5}, {"result": {"_meta": 5}}, {"error": {"code": 1, "message": "no"}}])
+async def test_a_subscription_ends_with_whatever_the_server_says(end: Json) -> None:
+    async with calls() as pipe:
+        wire = (await pipe.call("a", modern("subscriptions/listen", {}, "x")))["id"]
+        await pipe.say({"id": wire, **end})
+        assert pipe.outcomes["a"] == [{"jsonrpc": "2.0", "id": "x", **end}]
 
 
 async def test_a_server_may_end_a_subscription_by_cancelling_it() -> None:

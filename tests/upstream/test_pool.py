@@ -333,4 +333,4 @@ class PoolMachine(TrioMachine):
 
 
 def test_any_history_conserves_permits() -> None:
-    run_state_machine_as_test(PoolMachine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(PoolMachine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))

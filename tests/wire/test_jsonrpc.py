@@ -69,6 +69,10 @@ def raws(data: bytes) -> dict[str, bytes]:
     return {name: bytes(value) for name, value in msgspec.json.decode(data, type=dict[str, msgspec.Raw]).items()}
 
 
+def written(fields: dict[str, str]) -> str:
+    return ",".join(f'"{name}":{value}' for name, value in fields.items())
+
+
 def bad(function: Callable[[], Any]) -> int:
     with pytest.raises(BadMessage) as caught:
         function()
@@ -91,7 +95,7 @@ def test_every_value_leaves_as_it_came(given_members: dict[str, str], blank: str
 
 @given(members, members)
 def test_a_level_that_was_looked_at_keeps_its_values(params: dict[str, str], meta: dict[str, str]) -> None:
-    inner = ",".join(f'"{name}":{value}' for name, value in {**params, "_meta": "{%s}" % ",".join(f'"{n}":{v}' for n, v in meta.items())}.items())
+    inner = written({**params, "_meta": "{" + written(meta) + "}"})
     message = Message.decode(b'{"jsonrpc":"2.0","method":"m","params":{%b}}' % inner.encode())
     assert {name: bytes(value) for name, value in message.meta().items()} == {name: value.encode() for name, value in meta.items()}
     sent = raws(raws(message.encode())["params"])
