@@ -85,7 +85,10 @@ class SocketConnection(Connection):
         watch.add(sock, self._left)
 
     async def read(self) -> bytes:
-        while True:
+        if self.fd == -1:  # aborted: the number may be another connection's by now
+            await trio.lowlevel.checkpoint()
+            return b""
+        while True:  # noqa: ASYNC913 - each round waits, or returns
             try:
                 await trio.lowlevel.wait_readable(self.fd)
                 return self._recv(CHUNK)
@@ -109,7 +112,7 @@ class SocketConnection(Connection):
     async def _write_slowly(self, rest: memoryview) -> None:
         self._writing = True
         try:
-            with trio.move_on_after(self.write_timeout):
+            with trio.move_on_after(self.write_timeout):  # noqa: ASYNC912 - there is a rest, or we would not be here
                 while rest:
                     await trio.lowlevel.wait_writable(self.fd)
                     try:
@@ -150,6 +153,7 @@ class SocketConnection(Connection):
         self._watch.remove(self.fd)
         trio.lowlevel.notify_closing(self.fd)
         self.socket.close()
+        self.fd = -1
 
     async def finish(self) -> None:
         try:

@@ -103,7 +103,7 @@ def test_cancelled_anywhere_no_permit_is_lost() -> None:
         with legacy("x") as exchange:
             assert admission.enter_nowait(exchange)
 
-    assert cancel_everywhere(scenario) >= 10
+    assert cancel_everywhere(scenario) > 4
 
 
 class Machine(TrioMachine):

@@ -6,9 +6,11 @@ its import would cost a fifth of the time to the first answer.
 from __future__ import annotations
 
 import logging
-import sys
+import os
 from collections.abc import Callable, MutableMapping
 from typing import Any
+
+from shadowproxy.cli.stderr import Stderr
 
 log = logging.getLogger("shadowproxy")
 
@@ -18,24 +20,35 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 Render = Callable[[Any, str, MutableMapping[str, Any]], Any]
 
 
-def configure(level: str, format: str) -> None:
+def configure(level: str, format: str, fd: int = 2) -> None:
     """Send the proxy's log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(format))
+    handler = _Unhurried(Stderr(fd))
+    handler.setFormatter(_Lines(format, os.isatty(fd)))
     log.handlers = [handler]
     log.setLevel(level.upper())
     log.propagate = False
 
 
-class _Lines(logging.Formatter):
-    def __init__(self, format: str) -> None:
+class _Unhurried(logging.Handler):
+    """Never waits for the reader: logging happens in the event loop."""
+
+    def __init__(self, stderr: Stderr) -> None:
         super().__init__()
-        self._format = format
+        self.stderr = stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stderr.write((self.format(record) + "\n").encode(errors="backslashreplace"))
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, format: str, colours: bool) -> None:
+        super().__init__()
+        self._format, self._colours = format, colours
         self._render: Render | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         if self._render is None:
-            self._render = _renderer(self._format)
+            self._render = _renderer(self._format, self._colours)
         event: dict[str, Any] = {"event": record.getMessage(), "level": record.levelname.lower(), "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z")}
         event |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
@@ -43,9 +56,9 @@ class _Lines(logging.Formatter):
         return str(self._render(None, "", event))
 
 
-def _renderer(format: str) -> Render:
+def _renderer(format: str, colours: bool) -> Render:
     import structlog
 
     if format == "json":
         return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+    return structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)

@@ -17,7 +17,11 @@ VERBS = ("forward", "reverse", "demo")
 
 def main() -> NoReturn:
     """Run what `sys.argv` asks for."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the signals were ours: while the program was still being loaded
+        code = exits.CUT_SHORT
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:

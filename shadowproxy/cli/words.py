@@ -5,6 +5,8 @@ cannot be meant, one line each.
 """
 from __future__ import annotations
 
+import difflib
+import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,7 +15,7 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from shadowproxy.cli import proxying
-from shadowproxy.cli.settings import pairs
+from shadowproxy.cli.settings import is_url, no_url, pairs
 from shadowproxy.errors import ConfigError
 
 HELP = "A proxy for the Model Context Protocol: it stands between MCP clients and MCP servers, and neither notices."
@@ -100,11 +102,29 @@ def parse(words: Sequence[str], command: Sequence[str]) -> int:
 
         return demo.run(once=once)
 
+    _look_at_the_beginning(list(words), command)
     try:
         result = app(list(words), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         raise ConfigError(f"{_one_line(str(error))} See shadowproxy {words[0] if words[:1] and words[0] in app else ''} --help.".replace("  ", " ")) from None
     return result if isinstance(result, int) else 0
+
+
+def _look_at_the_beginning(words: list[str], command: Sequence[str]) -> None:
+    """The commonest slip is a command without its --; Cyclopts would speak of its arguments instead."""
+    verb = next(iter(words), "--help")
+    if verb in ("forward", "reverse"):
+        if words[1:] and not command and not words[1].startswith("-") and not is_url(words[1]):
+            raise no_url(verb, words[1:])
+    elif is_url(verb):
+        raise ConfigError(f"a verb comes first, as in: shadowproxy forward {shlex.join(words)}")
+    elif verb not in ("demo", "--help", "-h"):
+        close = difflib.get_close_matches(verb, ["forward", "reverse", "demo", "--version", "--help"], 1)
+        if verb.startswith("-"):
+            meant = f"did you mean {close[0]}?" if close else f"a verb comes first, as in: shadowproxy forward {shlex.join(words)}"
+        else:
+            meant = f"did you mean {close[0]}?" if close else f"to run it as a server: shadowproxy -- {shlex.join(words)}"
+        raise ConfigError(f"{verb!r} is none of forward, reverse, demo; {meant}")
 
 
 def _one_line(text: str) -> str:

@@ -7,7 +7,8 @@ connection's deadline and can be cancelled, heads and bodies have our limits. `h
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
@@ -27,6 +28,7 @@ log = logging.getLogger("shadowproxy")
 
 LAST_BYTES = 0.5
 """Seconds that Hypercorn gets to send what the last application of a draining connection has said."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -92,7 +94,7 @@ class HypercornConnection:
             await self.connection.finish()
             self.connection.abort()
         elif isinstance(event, Updated):
-            if event.idle:
+            if event.idle and not self.connection.gone:  # else there is nothing to wait for, and the timer would hold what is left of the connection
                 await self._idle.restart(self._group, self._time_out)
             else:
                 await self._idle.stop()
@@ -113,9 +115,8 @@ class HypercornConnection:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})
             return
-        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
-        if len(scope["headers"]) > self._limits.headers or size > self._limits.head:
-            await send({"type": "http.response.start", "status": 431, "headers": [(b"content-length", b"0")]})
+        if (status := self._fault(scope["headers"])) is not None:
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
         self._open += 1
@@ -126,6 +127,13 @@ class HypercornConnection:
             self._open -= 1
             if self._draining and not self._open:
                 self._scope.deadline = trio.current_time() + LAST_BYTES
+
+    def _fault(self, headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+        """The status that refuses these fields: too many, too large, or with characters that HTTP/1.1, on which they may go on, cannot carry."""
+        size = sum(len(name) + len(value) + 4 for name, value in headers)
+        if len(headers) > self._limits.headers or size > self._limits.head:
+            return 431
+        return 400 if any(_CONTROL.search(value) for _, value in headers) else None
 
     def _extras(self) -> dict[str, Any]:
         return {"extensions": self._base["extensions"]} if "extensions" in self._base else {}
@@ -171,7 +179,7 @@ class _Body:
     async def _read_on(self) -> None:
         """What nobody wants is read all the same, as much of it as a body may have."""
         left = self._limit
-        with trio.move_on_after(self._seconds):
+        with trio.move_on_after(self._seconds):  # noqa: ASYNC912 - what is not whole is waited for
             while not self._whole and left > 0:
                 left -= len((await self.receive()).get("body", b""))
 

@@ -52,6 +52,7 @@ class StdioServer:
         self._by_id: dict[bytes, _Call] = {}  # the newest of each id
         self._session: Session | None = None
         self._listener = trio.CancelScope()
+        self._telling = trio.Semaphore(config.limits.exchanges)
         self._input = trio.CancelScope()
         self._draining = self._unread = False
         self._idle = trio.Event()
@@ -118,7 +119,7 @@ class StdioServer:
                 await self._answered(call)
             return
         if message.method == _CANCELLED:
-            return self._cancel(message, exchanges)
+            return await self._cancel(message, exchanges)
         exchange = self._exchange(message)
         if message.method == _INITIALIZED:  # what follows it must not overtake it
             await self._notify(exchange)
@@ -127,7 +128,7 @@ class StdioServer:
             with trio.move_on_after(STREAM):
                 await opened.wait()
         else:
-            exchanges.start_soon(self._notify, exchange, name=f"notify {message.method}")
+            await self._tell(exchanges, exchange)
 
     def _begin(self, exchange: Exchange, key: bytes, exchanges: trio.Nursery) -> _Call:
         standing = exchange.request.method == "subscriptions/listen"
@@ -150,7 +151,12 @@ class StdioServer:
             self._session = Session(b"stdio")
         return Exchange(message, era, self._session if era == "legacy" else None, None)
 
-    def _cancel(self, message: Message, exchanges: trio.Nursery) -> None:
+    async def _tell(self, exchanges: trio.Nursery, exchange: Exchange, scope: trio.CancelScope | None = None) -> None:
+        """Notify the upstream in a task of its own, and cancel `scope` afterwards; past a number of such tasks the client is not read."""
+        await self._telling.acquire()
+        exchanges.start_soon(self._notify_and_cancel, exchange, scope, name=f"notify {exchange.request.method}")
+
+    async def _cancel(self, message: Message, exchanges: trio.Nursery) -> None:
         """A modern request ends with its scope. A legacy one is the server's to cancel: its exchange ends once the server has been told,
         because nothing obliges a server to answer it, or to close the stream on which it would have."""
         try:
@@ -160,17 +166,21 @@ class StdioServer:
         call = self._by_id.get(key)
         if call is None:
             if self._session is not None:
-                exchanges.start_soon(self._notify, self._exchange(message), name=f"notify {_CANCELLED}")
+                await self._tell(exchanges, self._exchange(message))
             return
         call.silent = True
         if call.exchange.era == "legacy" and call.begun:
-            exchanges.start_soon(self._pass_on_and_cancel, self._exchange(message), call.scope, name=f"notify {_CANCELLED}")
+            await self._tell(exchanges, self._exchange(message), call.scope)
         else:
             call.scope.cancel(reason="the client cancelled the request")
 
-    async def _pass_on_and_cancel(self, exchange: Exchange, scope: trio.CancelScope) -> None:
-        await self._notify(exchange)
-        scope.cancel(reason="the client cancelled the request, and the server knows")
+    async def _notify_and_cancel(self, exchange: Exchange, scope: trio.CancelScope | None) -> None:
+        try:
+            await self._notify(exchange)
+        finally:
+            self._telling.release()
+        if scope is not None:
+            scope.cancel(reason="the client cancelled the request, and the server knows")
 
     # ------------------------------------------------ one exchange
     async def _call(self, call: _Call) -> None:
@@ -241,7 +251,8 @@ class StdioServer:
 
     async def _listen(self, opened: trio.Event) -> None:
         """What a legacy server sends unasked, until the end; many servers offer no such stream."""
-        with self._listener, Exchange(NOTHING, "legacy", self._session, None) as exchange:
+        self._listener.cancel(reason="the client has begun anew")
+        with trio.CancelScope() as self._listener, Exchange(NOTHING, "legacy", self._session, None) as exchange:  # noqa: ASYNC912 - listening is waiting
             try:
                 replies = await self._gateway.listen(exchange)
                 opened.set()
@@ -264,7 +275,7 @@ class StdioServer:
                 call.silent = True
                 self._say(end_of_subscription(call.exchange))
                 call.scope.cancel(reason="drain")
-        with trio.move_on_after(self._config.timeouts.drain):
+        with trio.move_on_after(self._config.timeouts.drain):  # noqa: ASYNC912 - waits only if something is open
             while self._open and not self._unread:
                 self._idle = trio.Event()
                 await self._idle.wait()
@@ -276,7 +287,7 @@ class StdioServer:
     async def _farewell(self) -> None:
         if self._session is None:
             return
-        with trio.move_on_after(COURTESY), Exchange(NOTHING, "legacy", self._session, None) as exchange:
+        with trio.move_on_after(COURTESY), Exchange(NOTHING, "legacy", self._session, None) as exchange:  # noqa: ASYNC912 - an upstream may have nothing to wait for
             try:
                 await self._gateway.end(exchange)
             except ProxyError as error:

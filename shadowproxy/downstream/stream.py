@@ -69,7 +69,7 @@ class Stream:
         except PeerGone:
             if self.exchange.era == "modern":
                 raise
-            async for _ in replies:  # disconnection is no cancellation (2025-11-25, basic/transports.mdx)
+            async for _ in replies:  # noqa: ASYNC120 - cancelled, there is nobody left to tell; disconnection is no cancellation (2025-11-25, basic/transports.mdx)
                 self._extend()
             raise
         await answer.end_events(self._send)

@@ -120,7 +120,7 @@ class Sessions:
                 await trio.sleep(left)
 
     async def _say_farewell(self, session: Session) -> None:
-        with trio.move_on_after(COURTESY), Exchange(NOTHING, "legacy", session, ()) as exchange:
+        with trio.move_on_after(COURTESY), Exchange(NOTHING, "legacy", session, ()) as exchange:  # noqa: ASYNC912 - an upstream may have nothing to wait for
             try:
                 await self._farewell(exchange)
             except Exception:  # noqa: S110 -- a courtesy: the session is over either way

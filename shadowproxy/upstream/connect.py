@@ -63,7 +63,9 @@ async def _secure(stream: trio.SocketStream, context: ssl.SSLContext, host: str,
     except BaseException as error:
         stream.socket.close()
         if isinstance(error, (trio.BrokenResourceError, ssl.SSLError)):
-            raise UpstreamUnreachable(f"no TLS connection to {url}: {_reason(error.__cause__ or error)}; check its certificate and who issued it") from None
+            raise UpstreamUnreachable(  # noqa: ASYNC104 - only these two, which are no cancellation
+                f"no TLS connection to {url}: {_reason(error.__cause__ or error)}; check its certificate and who issued it"
+            ) from None
         raise
     return StreamConnection(secure, write_timeout, watch, stream.socket)
 

@@ -105,7 +105,7 @@ class EventReplies:
         if self._client.complete:
             return
         try:
-            with trio.move_on_after(END):
+            with trio.move_on_after(END):  # noqa: ASYNC912 - entered only if the body has not ended
                 while not self._client.complete:
                     await self._client.pull()
                     self._client.take()

@@ -209,7 +209,7 @@ class HttpUpstream:
         """The session is the upstream's: without one there, there is none here."""
         session = exchange.session
         if session is not None:
-            session.upstream_id = client.known.get(b"mcp-session-id")
+            session.upstream_id = client.known.get(b"mcp-session-id", session.upstream_id)  # a second handshake need not name it again
             if session.upstream_id is None:
                 session.id = None
 

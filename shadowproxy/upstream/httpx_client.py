@@ -111,7 +111,7 @@ class HttpxClient:
 
 
 async def _close(response: httpx.Response, parts: AsyncIterator[bytes] | None) -> None:
-    with trio.move_on_after(CLOSING):
+    with trio.move_on_after(CLOSING):  # noqa: ASYNC912 - httpx waits if it has to
         close = getattr(parts, "aclose", None)
         try:
             if close is not None:

@@ -37,7 +37,7 @@ class Link2024(Peer):
         self._passthrough = config.upstream.authorization == "passthrough"
         self._post: Fields | None = None
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128 - `_read` says it
         """Serve until the stream ends, or until `abort`. `started` once the server has named its endpoint; raises `ProxyError` before that only."""
         client: Client | None = None
         with self.scope:
@@ -63,7 +63,7 @@ class Link2024(Peer):
 
     async def _read(self, client: Client, tasks: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         parser = SseParser(self._config.limits.message)
-        while True:
+        while True:  # noqa: ASYNC913 - each round reads, or returns
             try:
                 events = parser.feed(client.take())
             except TooLarge as error:

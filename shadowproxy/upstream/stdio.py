@@ -21,6 +21,7 @@ from shadowproxy.upstream.era_probe import is_modern
 from shadowproxy.upstream.link import Link
 from shadowproxy.upstream.pool import Pool
 from shadowproxy.upstream.shared import Member, SharedChild
+from shadowproxy.upstream.slot import Slot
 from shadowproxy.upstream.warden import Warden
 from shadowproxy.wire.eras import LEGACY_VERSIONS, META_VERSION
 from shadowproxy.wire.jsonrpc import Message, text_of
@@ -32,6 +33,19 @@ POOL = 100
 # Restarts of a shared child: doubled from FIRST up to LAST; a child that lived for STEADY seconds starts the count anew.
 FIRST, LAST, STEADY = 0.1, 30.0, 10.0
 UNSUPPORTED_VERSION = -32022
+
+
+def _prefers_events(exchange: Exchange) -> bool:
+    """Whether the client names event streams first among what it accepts: then it gets one, though it be of a single event."""
+    if exchange.headers is None or exchange.request.method == "initialize":
+        return False
+    return any(name == b"accept" and value.startswith(b"text/event-stream") for name, value in exchange.headers)
+
+
+def _as_stream(reply: Message) -> Slot:
+    slot = Slot(None, 1, 0)
+    slot.put(reply, 0)
+    return slot
 
 
 class StdioUpstream:
@@ -99,7 +113,10 @@ class StdioUpstream:
             raise SessionMissing("this request needs a session: send initialize first and then its mcp-session-id with every request")
         if session.upstream is None:
             await self._begin(exchange, session)
-        return await self._conversation(exchange).call(exchange)
+        reply = await self._conversation(exchange).call(exchange)
+        if isinstance(reply, Message) and _prefers_events(exchange):
+            return _as_stream(reply)
+        return reply
 
     async def _begin(self, exchange: Exchange, session: Session) -> None:
         if self._config.upstream.share:
@@ -167,6 +184,9 @@ class StdioUpstream:
             await link.run(task_status=starting)
         except* ProxyError as group:
             starting.fail(first_of(group))
+        except* Exception:
+            log.exception("looking after a server process failed in a way that is a bug of shadowproxy; that process was stopped")
+            starting.fail(UpstreamBroken("looking after the server process failed; see the log of shadowproxy"))
         finally:
             self._permits.release()
             starting.fail(UpstreamBroken("shadowproxy is shutting down"))
@@ -243,7 +263,7 @@ class StdioUpstream:
         link = await self._take_child()
         link.era = "modern"
         try:
-            with trio.move_on_after(self._config.timeouts.connect):
+            with trio.move_on_after(self._config.timeouts.request):  # a server that is installed as it starts takes its time
                 self._legacy_only = not await is_modern(link)
                 if self._legacy_only:
                     link.abort()
@@ -252,7 +272,7 @@ class StdioUpstream:
             link.abort()
             raise
         link.abort()
-        raise UpstreamBroken(f"the server process did not answer server/discover within {self._config.timeouts.connect:g} s (timeouts.connect)")
+        raise UpstreamBroken(f"the server process did not answer server/discover within {self._config.timeouts.request:g} s (timeouts.request)")
 
     def _era_mismatch(self, exchange: Exchange) -> SpecError:
         """The specification's own error for a server that does not know this revision (2026-07-28, basic/versioning.mdx)."""

@@ -18,10 +18,10 @@ def untouched() -> Iterator[None]:
     logs.log.setLevel(before[1])
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json")
     logs.log.info("listening", extra={"address": "http://x/mcp"})
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out == ""
     line = json.loads(err)
     assert line["event"] == "listening"
@@ -30,27 +30,27 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert line["timestamp"]
 
 
-def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "text")
     logs.log.warning("careful", extra={"reason": "because"})
-    _, err = capsys.readouterr()
+    _, err = capfd.readouterr()
     assert "careful" in err
     assert "reason=because" in err
 
 
 @pytest.mark.parametrize("level", logs.LEVELS)
-def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_levels(level: str, capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(level, "json")
     for each in logs.LEVELS:
         logs.log.log(getattr(logging, each.upper()), each)
-    said = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    said = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
     assert said == list(logs.LEVELS[logs.LEVELS.index(level) :])
 
 
-def test_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json")
     try:
         raise ZeroDivisionError("nothing")
     except ZeroDivisionError:
         logs.log.exception("a bug")
-    assert "ZeroDivisionError: nothing" in json.loads(capsys.readouterr().err)["exception"]
+    assert "ZeroDivisionError: nothing" in json.loads(capfd.readouterr().err)["exception"]

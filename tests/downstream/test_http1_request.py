@@ -286,7 +286,7 @@ async def test_a_client_that_left_before_the_limit_was_asked_for(autojump_clock:
         await client.send(request_bytes())
         client.half_close()
         assert await client.closed()
-        assert (app.cancelled, app.reasons) == (1, [])
+        assert (app.cancelled, app.reasons, trio.current_time()) == (1, [], 0)
 
 
 async def test_a_client_that_leaves_does_not_end_what_it_may_not(autojump_clock: MockClock) -> None:

@@ -212,8 +212,8 @@ async def test_legacy_initialize_at_a_modern_server_gets_its_own_error() -> None
 
 
 async def test_one_that_never_answers_is_given_up_in_time() -> None:
-    async with actors("--at-start", "mute", timeouts=Timeouts(connect=0.5, child_grace=GRACE)) as upstream:
-        with pytest.raises(UpstreamBroken, match=r"within 0\.5 s \(timeouts\.connect\)"):
+    async with actors("--at-start", "mute", timeouts=Timeouts(request=0.5, child_grace=GRACE)) as upstream:
+        with pytest.raises(UpstreamBroken, match=r"within 0\.5 s \(timeouts\.request\)"):
             await ask(upstream, tool("echo"))
         await until(lambda: upstream.statistics()["children"] == 0)
 

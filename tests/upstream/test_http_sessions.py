@@ -66,6 +66,19 @@ async def test_without_a_session_there_is_none_here(autojump_clock: trio.testing
         assert (session.id, session.upstream_id) == (None, None)
 
 
+async def test_a_second_handshake_that_is_refused_leaves_the_session_as_it_was(autojump_clock: trio.testing.MockClock) -> None:
+    async def once(asked: Asked, wire: Wire) -> None:
+        if asked["mcp-session-id"] is None or asked.message["method"] != "initialize":
+            return await stateful(asked, wire)
+        await wire.json({"id": 0, "error": {"code": -32600, "message": "already initialized"}}, 400)
+
+    async with upstream_for(once) as (upstream, _):
+        session = await opened(upstream)
+        assert "error" in (await ask(upstream, initialize(session, CLIENTS)))[0]
+        assert (session.id, session.upstream_id) == (b"ours", b"theirs")
+        assert "result" in (await ask(upstream, legacy("tools/list", session=session, headers=CLIENTS)))[0]
+
+
 @pytest.mark.parametrize(("status", "kind", "body"), [(404, "text/plain", b"gone"), (404, "application/json", b'{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"x"}}'),
                                                       (404, "application/json", b'{"detail":"x"}'), (404, "", b"")])  # fmt: skip
 async def test_404_ends_the_session_here_too(autojump_clock: trio.testing.MockClock, status: int, kind: str, body: bytes) -> None:

@@ -289,25 +289,25 @@ class PoolMachine(TrioMachine):
         self.do(self.gates[0].set)
 
     @precondition(lambda self: self.holding)
-    @rule(which=st.integers(0), broken=st.booleans())
+    @rule(which=st.integers(0, 9), broken=st.booleans())
     def finish(self, which: int, broken: bool) -> None:
         thing, done = self.holding[which % len(self.holding)]
         thing.broken = broken
         self.do(done.set)
 
     @precondition(lambda self: self.scopes)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def cancel(self, which: int) -> None:
         self.do(self.scopes[which % len(self.scopes)].cancel)
 
     @precondition(lambda self: self.gates and self.scopes)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def cancel_in_the_moment_of_success(self, which: int) -> None:
         scope, gate = self.scopes[which % len(self.scopes)], self.gates[0]
         self.do(lambda: (gate.set(), scope.cancel()))
 
     @precondition(lambda self: self.holding and self.scopes)
-    @rule(who=st.integers(0), which=st.integers(0))
+    @rule(who=st.integers(0, 9), which=st.integers(0, 9))
     def cancel_as_one_comes_back(self, who: int, which: int) -> None:
         scope, done = self.scopes[who % len(self.scopes)], self.holding[which % len(self.holding)][1]
         self.do(lambda: (done.set(), scope.cancel()))

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 from cancelling import Sword, cancel_everywhere, virtually
-from dialogue import LEGACY, NO_ID, legacy, listening, modern
+from dialogue import LEGACY, NO_ID, legacy, listening, modern, response_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stdio_upstreams import ask, begun, upstream_of
@@ -17,6 +17,7 @@ from shadowproxy.config import Timeouts
 from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, UpstreamExited, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Session
 from shadowproxy.upstream.stdio import StdioUpstream
+from shadowproxy.wire.jsonrpc import Message
 
 
 def call(name: str, id: Any = 1, **arguments: Any) -> Exchange:
@@ -267,3 +268,17 @@ def test_any_history_leaves_no_more_children_than_the_pool_and_none_for_nobody(s
             assert statistics["children_warm"] <= max(warm, 1)
 
     virtually(main)
+
+
+async def test_a_client_that_names_event_streams_first_gets_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_of() as (upstream, _):
+        session = Session(b"s")
+        for accept, streamed in [(b"application/json, text/event-stream", False), (b"text/event-stream, application/json", True)]:
+            headers = ((b"content-type", b"application/json"), (b"accept", accept))
+            with legacy("initialize", {}, session=session, headers=headers) as hello:
+                assert isinstance(await upstream.call(hello), Message)
+            with legacy("tools/list", {}, session=session, headers=headers) as exchange:
+                reply = await upstream.call(exchange)
+                assert isinstance(reply, Message) != streamed
+                assert (await response_of(reply))["id"] == 1
+        session.end()

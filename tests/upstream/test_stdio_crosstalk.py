@@ -116,12 +116,12 @@ class Crowd(TrioMachine):
         self.pass_time(60)  # past any pause before a restart
 
     @precondition(lambda self: self.waiting)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def leave(self, which: int) -> None:
         self.do(self.waiting[which % len(self.waiting)].scope.cancel)
 
     @precondition(lambda self: self.asked)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def leave_as_the_answer_comes(self, which: int) -> None:
         asked = self.one(which)
 
@@ -137,12 +137,12 @@ class Crowd(TrioMachine):
         await asked.child.say({"id": asked.message["id"], "result": {"number": asked.number}})
 
     @precondition(lambda self: self.asked)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def answer(self, which: int) -> None:
         self.call(self._answer, self.one(which))
 
     @precondition(lambda self: self.asked)
-    @rule(which=st.integers(0), times=st.integers(1, 3))
+    @rule(which=st.integers(0, 9), times=st.integers(1, 3))
     def progress(self, which: int, times: int) -> None:
         asked = self.one(which)
         token = asked.meta.get("progressToken", asked.message["id"])  # wrongly, for one who asked for none
@@ -150,7 +150,7 @@ class Crowd(TrioMachine):
             self.call(asked.child.say, {"method": "notifications/progress", "params": {"progressToken": token, "number": asked.number}})
 
     @precondition(lambda self: self.asked)
-    @rule(which=st.integers(0), as_text=st.booleans())
+    @rule(which=st.integers(0, 9), as_text=st.booleans())
     def change(self, which: int, as_text: bool) -> None:
         asked = self.one(which)
         if asked.message["method"] == "subscriptions/listen":
@@ -158,7 +158,7 @@ class Crowd(TrioMachine):
             self.call(asked.child.say, {"method": "notifications/x", "params": {"_meta": {META_SUBSCRIPTION: wire}, "number": asked.number}})
 
     @precondition(lambda self: self.asked)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def log(self, which: int) -> None:
         asked = self.one(which)
         if META_LOG_LEVEL in asked.meta:
@@ -179,7 +179,7 @@ class Crowd(TrioMachine):
             self.call(child.write, garbage)
 
     @precondition(lambda self: self.wires and self.children.living)
-    @rule(which=st.integers(0))
+    @rule(which=st.integers(0, 9))
     def answer_once_more(self, which: int) -> None:
         """To a request that was answered or cancelled already."""
         pid, wire = sorted(self.wires)[which % len(self.wires)]

@@ -168,8 +168,8 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time(autojump_clock:
     async def silent(child: MemoryChild, message: Json) -> None:
         return
 
-    async with upstream_of(silent, timeouts=Timeouts(connect=4)) as (upstream, nursery):
-        with pytest.raises(UpstreamBroken, match=r"did not answer server/discover within 4 s \(timeouts\.connect\)"):
+    async with upstream_of(silent, timeouts=Timeouts(request=4)) as (upstream, nursery):
+        with pytest.raises(UpstreamBroken, match=r"did not answer server/discover within 4 s \(timeouts\.request\)"):
             await ask(upstream, call("echo"))
         assert trio.current_time() == 4
         await trio.testing.wait_all_tasks_blocked()
