@@ -67,3 +67,10 @@ def bench(session: nox.Session) -> None:
     if not {"--peers", "--help", "-h"} & {word.split("=")[0] for word in session.posargs}:
         session.run("python", "scenarios/load/peers.py")
     session.run("python", "scenarios/load/bench.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Mutations of the hostile corpus through every parser, the HTTP server and the HTTP client, with `-- --minutes N`; findings are told with their seeds."""
+    session.install(".", *TEST)
+    session.run("python", "tests/hostile/fuzz.py", *session.posargs)

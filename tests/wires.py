@@ -35,7 +35,7 @@ Receive: TypeAlias = trio.testing.MemoryReceiveStream
 Memory: TypeAlias = "trio.StapledStream[Send, Receive]"
 Fields: TypeAlias = Sequence[tuple[bytes, bytes]]
 HOST = (b"host", b"localhost")
-FOR_EVER = 100_000.0
+FOR_EVER = 20_000.0
 """Virtual seconds: no test takes so long."""
 
 

@@ -159,7 +159,7 @@ class HttpClient:
                 raise cause from None
             if not self.complete:
                 self._fault = UpstreamBroken(f"the upstream's answer is not HTTP/1.1: {error}")
-                if not (self.head_done and self._chunks):
+                if not self.head_done:
                     raise self._fault from None
         self._fed = 0 if self._moved else self._fed + len(data)
         if self._fed > MAX_HEAD:

@@ -138,6 +138,21 @@ def cancellations() -> Iterator[Row]:
     # The elder of two with one id cannot be named any more; it is told at the end of the input that it will not be answered.
 
 
+def handshakes() -> Iterator[Row]:
+    hello = ask("1", "initialize", ',"params":{"protocolVersion":"2025-11-25","capabilities":{}}')
+    ready = note("notifications/initialized")
+    yield row("handshakes", "one", [hello, None, ready], DONE, ["initialize"], ["notifications/initialized"])
+    yield row("handshakes", "without waiting", hello + ready + ask("2"), [["1", "result"], ["2", "result"]], ["initialize", "x"], ["notifications/initialized"])
+    for count in (2, 3, 100):
+        yield row("handshakes", f"{count} times ready", hello + ready * count, DONE, ["initialize"], ["notifications/initialized"] * count)
+        yield row("handshakes", f"{count} times hello", hello * count + ready, DONE * count, ["initialize"] * count, ["notifications/initialized"])
+        yield row("handshakes", f"{count} handshakes", (hello + ready) * count, DONE * count, ["initialize"] * count, ["notifications/initialized"] * count)
+    yield row("handshakes", "ready before hello", ready + hello, DONE, ["initialize"], ["notifications/initialized"])
+    yield row("handshakes", "ready alone", ready, [], [], ["notifications/initialized"])
+    yield row("handshakes", "ready with an id", ask("1", "notifications/initialized"), DONE, ["notifications/initialized"])
+    yield row("handshakes", "hello as a notification", note("initialize"), [], [], ["initialize"])
+
+
 def stdin_lines() -> Iterator[Row]:
-    for family in (garbage, sizes, ids, members, batches, cancellations):
+    for family in (handshakes, garbage, sizes, ids, members, batches, cancellations):
         yield from family()

@@ -1,18 +1,13 @@
 """Children against a real kernel: nobody survives, nothing that was said is lost, nothing is left open.
 
-Wall clock, real processes. Every process of a test has the test's own marker on its command line, so survivors are counted by looking
-for it in /proc; waiting is always for a condition with a deadline.
+Wall clock, real processes; waiting is always for a condition with a deadline. What happens when the proxy itself is killed: test_warden.py.
 """
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,114 +15,22 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from families import FAMILY, children, family, nobody_left, python, until
 
-from shadowproxy import errors
 from shadowproxy.errors import UpstreamUnreachable
 from shadowproxy.upstream.child import STDERR_LINE, STDERR_LINES, STDERR_WIDTH, Child, run_child
 from shadowproxy.upstream.warden import Warden
 
-# A leader and a grandchild, which holds all three pipes and listens to nothing. "ready" is said when both are what they should be.
-FAMILY = r"""
-import os, signal, sys, time
-marker, *traits = sys.argv[1:]
-def forever():
-    while True: time.sleep(3600)
-if "deaf" in traits: signal.signal(signal.SIGTERM, signal.SIG_IGN)
-r, w = os.pipe()
-if os.fork() == 0:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if "regrouped" in traits: os.setpgid(0, 0)
-    if "detached" in traits or "daemon" in traits: os.setsid()
-    if "daemon" in traits:
-        for fd in 0, 1, 2: os.dup2(os.open("/dev/null", os.O_RDWR), fd)
-    os.write(w, b".")
-    forever()
-os.read(r, 1)
-os.write(2, b"last words")
-os.write(1, b"ready\n" + b"x" * 60000 * ("wordy" in traits))
-if "exits" in traits: os._exit(7)
-if "ignores" in traits: forever()
-while os.read(0, 4096): pass
-"""
-
-# A proxy with two such children, or one that spawns for ever; it says the pid of its warden and which children it has.
-PROXY = r"""
-import os, signal, sys, trio
-from functools import partial
-from shadowproxy.upstream.child import run_child
-from shadowproxy.upstream.warden import Warden
-family, marker, *traits = sys.argv[1:]
-async def main():
-    with Warden() as warden:
-        async with trio.open_nursery() as children:
-            async def start():
-                child = await children.start(partial(
-                    run_child, [sys.executable, "-ISc", family, marker, *traits], env={}, cwd=None, grace=30, warden=warden))
-                return child, "spawning" in traits or await child.stdout.receive_some(6)
-            kept = [await start()]
-            if "warden-killed" in traits:
-                os.kill(warden.pid, signal.SIGKILL)
-                os.waitid(os.P_PID, warden.pid, os.WEXITED | os.WNOWAIT)
-            print(warden.pid, flush=True)
-            while "spawning" in traits: kept.append(await start())
-            kept.append(await start())
-            print(warden.pid, flush=True)
-trio.run(main)
-"""
-
 GRACE = 0.3
-
-
-# --- looking at processes
-
-def family(marker: str) -> set[int]:
-    """The living who have `marker` on their command line: a zombie has none any more."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
-                found.add(int(entry.name))
-    return found
-
-
-def children() -> set[int]:
-    """Our own, zombies included."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(os.getpid()):
-                found.add(int(entry.name))
-    return found
-
-
-def alive(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
-
-
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    with trio.fail_after(seconds):
-        while not condition():
-            await trio.sleep(0.005)
 
 
 @pytest.fixture
 def marker() -> Iterator[str]:
-    """A name for all processes of a test. Whoever still bears it at the end is killed, and the test fails."""
-    marker = uuid.uuid4().hex
-    yield marker
-    survivors = family(marker)
-    for pid in survivors:
-        os.kill(pid, signal.SIGKILL)
-    assert survivors == set()
+    with nobody_left() as marker:
+        yield marker
 
 
 # --- starting them
-
-def python(program: str, *args: str) -> list[str]:
-    return [sys.executable, "-ISc", program, *args]
-
 
 @asynccontextmanager
 async def running(command: list[str], **options: Any) -> AsyncIterator[Child]:
@@ -377,47 +280,3 @@ async def test_fifty_cycles_leave_everything_as_it_was() -> None:
         del child
         assert figures() == before
         assert repr(warden) == f"<Warden pid={warden.pid} children=0>"
-
-
-# --- when the proxy is killed
-
-@asynccontextmanager
-async def proxy(marker: str, *traits: str) -> AsyncIterator[tuple[Callable[[], Awaitable[int]], trio.Process]]:
-    """A proxy in a process of its own; `says()` is the next number it prints. It is killed with SIGKILL when the block is left."""
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(partial(
-            trio.run_process, [sys.executable, "-c", PROXY, FAMILY, marker, *traits], check=False, stdin=b"", stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(errors.__file__).parents[1])}))
-        assert process.stdout is not None
-        lines = process.stdout
-
-        async def says() -> int:
-            line = b""
-            with trio.fail_after(20):
-                while not line.endswith(b"\n"):
-                    line += await lines.receive_some(1)
-            return int(line)
-
-        async with lines:
-            try:
-                yield says, process
-            finally:
-                process.kill()
-
-
-@pytest.mark.parametrize("traits", ["ignores deaf", "ignores deaf regrouped", "ignores deaf detached", "ignores deaf warden-killed"])
-async def test_kill_9_of_the_proxy_leaves_nobody(marker: str, traits: str) -> None:
-    async with proxy(marker, *traits.split()) as (says, _):
-        await says()
-        warden = await says()
-        assert alive(warden)
-        assert len(family(marker)) == 5  # the proxy, two leaders, two grandchildren
-    await until(lambda: not family(marker) and not alive(warden), seconds=2)
-
-
-@pytest.mark.parametrize("moment", range(20))
-async def test_kill_9_while_it_spawns_leaves_nobody(marker: str, moment: int) -> None:
-    async with proxy(marker, "ignores", "spawning") as (says, _):
-        warden = await says()
-        time.sleep(moment / 5000)  # not Trio's: a fine moment is wanted
-    await until(lambda: not family(marker) and not alive(warden))

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from asgi_apps import Event, Receive, Send
+from asgi_apps import Event, Receive, Send, answer
 from dialogue import legacy, modern
 from fakes import FakeUpstream, Feed, after, feeding, hang, note
 from programs import until
@@ -143,6 +143,32 @@ async def test_leaving_after_an_answer_is_nobodys_business() -> None:
         await served.client.aclose()
         await served.server.drained()
         assert (upstream.cancelled, len(upstream.calls)) == ([], 3)
+
+
+# ---------------------------------------------------- fairness
+async def test_a_client_that_sends_many_requests_at_once_lets_the_others_run() -> None:
+    """Neither reading nor writing waits for anything here, so nothing else would."""
+    count, rounds = 500, list[int]()
+
+    async def app(scope: Event, receive: Receive, send: Send) -> None:
+        await answer(send)
+        rounds.append(ticks)
+
+    ticks = 0
+    async with serving(app, Timeouts()) as served, trio.open_nursery() as nursery:
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(tick)
+        await served.client.send_all(request_bytes("GET") * count)
+        while len(rounds) < count:
+            await served.client.receive_some(65536)
+        nursery.cancel_scope.cancel()
+    assert rounds[-1] - rounds[0] >= count // 2
 
 
 # ---------------------------------------------------- comments

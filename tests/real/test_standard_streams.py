@@ -108,7 +108,8 @@ async def test_one_socket_as_both(blocking: bool) -> None:
         assert os.get_blocking(ours.fileno()) is blocking
 
 
-async def test_a_terminal_is_left_as_it_was_found() -> None:
+@pytest.mark.parametrize("early", [None, 0, 1], ids=["both at the end", "input first", "output first"])
+async def test_a_terminal_is_left_as_it_was_found(early: int | None) -> None:
     """Input and output are one open file there."""
     master, slave = os.openpty()
     try:
@@ -119,6 +120,8 @@ async def test_a_terminal_is_left_as_it_was_found() -> None:
                 assert await stdin.receive_some(10) == b"in\n"
                 await stdout.send_all(b"out\n")
                 assert os.read(master, 10) == b"out\n"
+                if early is not None:
+                    await (stdin, stdout)[early].aclose()
             assert os.get_blocking(slave)
     finally:
         os.close(master)

@@ -1,4 +1,4 @@
-"""The warden by itself: what it holds, what it bears, and that it goes. Its deeds are in test_child.py.
+"""The warden: what it holds, what it bears, that it goes; and that nobody is left when a whole proxy is killed.
 
 Real processes; waiting is always for a condition with a deadline.
 """
@@ -9,13 +9,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
+from families import FAMILY, PROXY, alive, family, nobody_left
+from families import until as wait_until
 
+from shadowproxy import errors
 from shadowproxy.upstream.warden import Warden, kill_family, kill_holders
+
+
+@pytest.fixture
+def marker() -> Iterator[str]:
+    with nobody_left() as marker:
+        yield marker
 
 
 @pytest.fixture
@@ -167,3 +178,47 @@ def test_the_dead_and_the_strange_are_no_trouble(monkeypatch: pytest.MonkeyPatch
     kill_family(sleeper.pid)
     assert sleeper.wait(5) == -signal.SIGKILL
     kill_family(sleeper.pid)
+
+
+# --- when the proxy is killed
+
+@asynccontextmanager
+async def proxy(marker: str, *traits: str) -> AsyncIterator[tuple[Callable[[], Awaitable[int]], trio.Process]]:
+    """A proxy in a process of its own; `says()` is the next number it prints. It is killed with SIGKILL when the block is left."""
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(partial(
+            trio.run_process, [sys.executable, "-c", PROXY, FAMILY, marker, *traits], check=False, stdin=b"", stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(errors.__file__).parents[1])}))
+        assert process.stdout is not None
+        lines = process.stdout
+
+        async def says() -> int:
+            line = b""
+            with trio.fail_after(20):
+                while not line.endswith(b"\n"):
+                    line += await lines.receive_some(1)
+            return int(line)
+
+        async with lines:
+            try:
+                yield says, process
+            finally:
+                process.kill()
+
+
+@pytest.mark.parametrize("traits", ["ignores deaf", "ignores deaf regrouped", "ignores deaf detached", "ignores deaf warden-killed"])
+async def test_kill_9_of_the_proxy_leaves_nobody(marker: str, traits: str) -> None:
+    async with proxy(marker, *traits.split()) as (says, _):
+        await says()
+        warden = await says()
+        assert alive(warden)
+        assert len(family(marker)) == 5  # the proxy, two leaders, two grandchildren
+    await wait_until(lambda: not family(marker) and not alive(warden), seconds=2)
+
+
+@pytest.mark.parametrize("moment", range(20))
+async def test_kill_9_while_it_spawns_leaves_nobody(marker: str, moment: int) -> None:
+    async with proxy(marker, "ignores", "spawning") as (says, _):
+        warden = await says()
+        time.sleep(moment / 5000)  # not Trio's: a fine moment is wanted
+    await wait_until(lambda: not family(marker) and not alive(warden))
