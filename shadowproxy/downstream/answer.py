@@ -38,12 +38,13 @@ async def flush(send: Send, body: bytes = b"") -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def send_event(send: Send, item: Message | Event) -> None:
+async def send_event(send: Send, item: Message | Event, *, last: bool = False) -> None:
+    """One event; with `last` the stream's end too, in the same write."""
     if isinstance(item, Message):
         data = encode_event(item.encode(), item.event_id, item.retry)
     else:
         data = encode_event(item.data, item.id, item.retry, item.event)
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+    await send({"type": "http.response.body", "body": data, "more_body": not last})
 
 
 async def end_events(send: Send) -> None:

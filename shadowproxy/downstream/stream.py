@@ -31,11 +31,11 @@ class Limit(Protocol):
 class Stream:
     """Set `limit` before the first use."""
 
-    __slots__ = ("_begun", "_last", "_send", "_timeouts", "exchange", "limit")
+    __slots__ = ("_begun", "_cared", "_last", "_send", "_timeouts", "exchange", "limit")
 
     def __init__(self, send: Send, exchange: Exchange, timeouts: Timeouts) -> None:
         self._send, self.exchange, self._timeouts = send, exchange, timeouts
-        self._begun = False
+        self._begun = self._cared = False
         self._last = 0.0  # how long progress may push the deadline
         self.limit: Limit | None = None
 
@@ -65,7 +65,8 @@ class Stream:
             await self._begin(replies)
             if standing:
                 self._stand()
-            await self._pump(replies)
+            if await self._pump(replies):
+                return
         except PeerGone:
             if self.exchange.era == "modern":
                 raise
@@ -87,17 +88,28 @@ class Stream:
         self._begun = True
         if not getattr(replies, "ready", False):
             await answer.flush(self._send)
-        if self.limit is not None:
+            self._care()
+
+    def _care(self) -> None:
+        """From now on the stream may be silent for a while."""
+        if self.limit is not None and not self._cared:
+            self._cared = True
             self.limit.keep_quiet_alive(self._timeouts.keep_alive, KEEP_ALIVE)
 
     def _stand(self) -> None:
         if self.limit is not None:
             self.limit.stand(self._timeouts.keep_alive, KEEP_ALIVE)
 
-    async def _pump(self, replies: Replies) -> None:
+    async def _pump(self, replies: Replies) -> bool:
+        """Whether the end went out with the last event, as it does when the upstream's has come already."""
         async for item in replies:
-            await answer.send_event(self._send, item)
+            last = getattr(replies, "over", False)
+            await answer.send_event(self._send, item, last=last)
+            if last:
+                return True
+            self._care()
             self._extend()
+        return False
 
     def _extend(self) -> None:
         """Something came: that is progress."""

@@ -68,7 +68,13 @@ class Raw:
         head: h11.Response | None = None
         body = b""
         while True:
-            event = reading.next_event()
+            try:
+                event = reading.next_event()
+            except h11.RemoteProtocolError:
+                if not interim or head is not None or reading.trailing_data[0]:
+                    raise
+                self.data = b""  # told to go on, and then nothing: the client was the one who left
+                return None
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 return None
             if isinstance(event, h11.InformationalResponse):
