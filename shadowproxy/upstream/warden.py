@@ -12,8 +12,8 @@ A child is listed before it is spawned: until its pid is known it is known by it
 In: lines on stdin. Out: SIGKILL. The file holds both ends of the talk: the program (`main`), which is started with `python -I -S`
 and therefore imports next to nothing, and the proxy's end of it (`Warden`), which owns the process and closes it.
 
-Who belongs to a child: its process group; its session, if it has members in other groups (Linux: a sweep of /proc, which costs 1 us
-a process); whoever still holds one of its pipes as stdin, stdout or stderr (Linux). Who has left the session *and* let go of the pipes,
+Who belongs to a child: its process group; its session, if it has members in other groups (Linux: looks at /proc, which cost 1 us a
+process each); whoever still holds one of its pipes as stdin, stdout or stderr (Linux). Who has left the session *and* let go of the pipes,
 as a daemon does, has left on purpose and is let go.
 """
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 
 TYPE_CHECKING = False  # typing itself would double the start-up time of the program
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-SWEEPS = 10  # a family that forks faster than ten sweeps of /proc is a fork bomb; its group is dead by then anyway
+LOOKS = 10  # at /proc: a family that forks on and on before all of them is a fork bomb, whose group is dead by then anyway
+AFTERMATH = 5  # sweeps for holders of pipes, 20 ms apart, once the proxy has ended: there is time, and pipes are never mistaken
 
 
 def kill_family(leader: int) -> None:
@@ -53,11 +55,13 @@ def kill_holders(pipes: Collection[int]) -> None:
 
 
 def _sweep(wanted: Callable[[int], bool], kill: Callable[[int], None]) -> None:
-    """Kill the wanted, until a look at all processes finds nobody new: who is forked during one sweep is found by the next."""
+    """Kill the wanted, until two looks running find nobody new: during one, a process can fork behind us and exit before us."""
     killed = {os.getpid()}
-    for _ in range(SWEEPS):
+    quiet = 0
+    for _ in range(LOOKS):
         found = {pid for pid in _processes() if pid not in killed and wanted(pid)}
-        if not found:
+        quiet = 0 if found else quiet + 1
+        if quiet == 2:
             return
         for pid in found:
             kill(pid)
@@ -223,7 +227,9 @@ def main() -> None:
     for leader, *_ in listed.values():
         if leader:
             kill_family(leader)
-    kill_holders([inode for _, *pipes in listed.values() for inode in pipes])
+    for _ in range(AFTERMATH if listed else 0):
+        kill_holders([inode for _, *pipes in listed.values() for inode in pipes])
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import h11
@@ -16,9 +17,9 @@ import trio
 import trio.testing
 from asgi_apps import Recorder
 from cancelling import virtually
+from hostile.memory_client import open_raw
 from wires import open_wire
 
-from hostile.memory_client import open_raw
 from shadowproxy.config import Limits
 from shadowproxy.connection import StreamConnection
 from shadowproxy.errors import ProxyError
@@ -41,7 +42,7 @@ RULES = tool_rules({"properties": {"a": {"type": "string", "x-mcp-header": "A"},
 def pieces(data: bytes, cuts: Sequence[int]) -> Iterator[bytes]:
     """The data, cut at these places (taken modulo its length); no piece is empty."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    yield from (data[start:end] for start, end in zip(places, places[1:], strict=False))
+    yield from (data[start:end] for start, end in pairwise(places))
 
 
 # ---------------------------------------------------- HTTP, towards clients

@@ -4,11 +4,10 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from hostile.seeds import WORDS, cuts, mutated, seeds
 from hostile.targets import TARGETS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 EXAMPLES = {"http_server": 150, "http_client": 150}
 CUTS = st.lists(st.integers(0, 6000), max_size=8)

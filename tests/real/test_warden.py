@@ -20,6 +20,7 @@ from families import FAMILY, PROXY, alive, family, nobody_left
 from families import until as wait_until
 
 from shadowproxy import errors
+from shadowproxy.upstream import warden as module
 from shadowproxy.upstream.warden import Warden, kill_family, kill_holders
 
 
@@ -167,6 +168,14 @@ def test_without_an_interpreter_there_is_no_child(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(FileNotFoundError):
             warden.expect([1])
         assert repr(warden) == "<Warden pid=None children=0>"
+
+
+def test_who_was_forked_behind_one_look_is_found_by_the_next(monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes]) -> None:
+    assert sleeper.stdin is not None
+    real, looks = module._processes, iter([iter(())])
+    monkeypatch.setattr(module, "_processes", lambda: next(looks, None) or real())
+    kill_holders([os.fstat(sleeper.stdin.fileno()).st_ino])
+    assert sleeper.wait(5) == -signal.SIGKILL
 
 
 def test_the_dead_and_the_strange_are_no_trouble(monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes]) -> None:
