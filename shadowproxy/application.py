@@ -1,11 +1,13 @@
 """The proxy as an ASGI application, for whoever has a server already.
 
 In: a `Config` (its `listen` is not used). Out: an ASGI app that opens the proxy in its lifespan and closes it with it.
-The lifespan's task owns all that `open_core` owns; a server that offers no lifespan cannot host it, and each request says so.
+The lifespan's task owns all that `open_core` owns; a server that offers no lifespan cannot host it, and each request says so. A start that fails is told to the server
+(`lifespan.startup.failed`), which then ends.
 It needs Trio: hypercorn with its Trio worker, or `shadowproxy` itself.
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -16,8 +18,10 @@ from shadowproxy.downstream.origins import Origins
 from shadowproxy.errors import Overloaded
 from shadowproxy.exchange import Interceptor
 from shadowproxy.server import open_core, open_upstream
-from shadowproxy.service import running
+from shadowproxy.service import first_of, running
 from shadowproxy.watch import Watch
+
+log = logging.getLogger("shadowproxy")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -45,13 +49,20 @@ class Application:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         watch = Watch()
-        config = self._config
+        config, started = self._config, False
         try:
             async with running(watch.run), open_upstream(config, watch) as upstream, open_core(config, watch, self._interceptors, upstream) as (gateway, sessions):
                 self._endpoint = Endpoint(config, gateway, sessions, Origins((), config.allowed_hosts, config.allowed_origins))
+                started = True
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 await sessions.close()
+        except Exception as error:
+            if started:
+                raise
+            reason = first_of(error) if isinstance(error, ExceptionGroup) else error
+            log.error("the proxy could not be started", exc_info=error)
+            return await send({"type": "lifespan.startup.failed", "message": f"shadowproxy could not be started: {reason}"})  # noqa: ASYNC120 - cancelled, nobody waits for it
         finally:
             self._endpoint = None
             watch.close()

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import errno
 import socket
-import ssl
 import sys
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
 from shadowproxy.watch import Watch
 
 CHUNK = 65536
+LINGER, LINGER_BYTES = 1.0, 16 << 20
+"""How long, and how much, is still read of a peer to which nothing more will be said. Without that, what it sends meanwhile makes the kernel
+drop what it has not read yet (a reset), which is just the refusal that would tell it what is wrong."""
 AnySocket: TypeAlias = socket.socket | trio.socket.SocketType
 
 
+FLOOR = 4096
+"""Bytes a second that a peer must read of a large write, once the write deadline has passed: slower ones hold memory for nothing."""
+
+
 class PeerGone(Exception):
-    """Nobody is there to write to: the peer left, or did not read for the whole write deadline."""
+    """Nobody is there to write to: the peer left, did not read for the whole write deadline, or reads slower than `FLOOR`."""
 
 
 class Connection(trio.abc.AsyncResource):
@@ -73,7 +79,7 @@ class Connection(trio.abc.AsyncResource):
 class SocketConnection(Connection):
     """A plain socket. Wait first, then `recv`: after a write the answer is never there yet, and the wait is the checkpoint."""
 
-    __slots__ = ("_recv", "_send", "_unsent", "_watch", "_writing", "fd", "socket", "write_timeout")
+    __slots__ = ("_reader", "_ready", "_recv", "_send", "_told", "_unsent", "_watch", "_writing", "fd", "socket", "write_timeout")
 
     def __init__(self, sock: socket.socket, watch: Watch, write_timeout: float) -> None:
         super().__init__(peer_of(sock))
@@ -82,7 +88,9 @@ class SocketConnection(Connection):
         self._unsent = b""
         self._writing = False
         prepare(sock)
-        watch.add(sock, self._left)
+        self._ready = False  # something may have come since the last `recv` that took all there was
+        self._reader: trio.lowlevel.Task | None = None
+        self._told = watch.add(sock, self._left, self._readable)
 
     async def read(self) -> bytes:
         if self.fd == -1:  # aborted: the number may be another connection's by now
@@ -90,12 +98,35 @@ class SocketConnection(Connection):
             return b""
         while True:  # noqa: ASYNC913 - each round waits, or returns
             try:
-                await trio.lowlevel.wait_readable(self.fd)
-                return self._recv(CHUNK)
+                await self._wait()
+                data = self._recv(CHUNK)
+                self._ready = len(data) == CHUNK or self.gone  # less than was asked for: there is no more (epoll(7), "Questions and answers", 9)
+                return data
             except BlockingIOError:
-                continue
+                self._ready = False
             except (OSError, trio.ClosedResourceError):
                 return b""
+
+    def _wait(self) -> Awaitable[object]:
+        """For something to read; always a checkpoint."""
+        if self._ready:
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 - `read` awaits it
+        if not self._told:
+            return trio.lowlevel.wait_readable(self.fd)  # noqa: ASYNC105 - `read` awaits it
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task reads from this connection already")
+        self._reader = trio.lowlevel.current_task()
+        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - `read` awaits it
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _readable(self) -> None:
+        self._ready = True
+        if self._reader is not None:
+            trio.lowlevel.reschedule(self._reader)
+            self._reader = None
 
     async def write(self, data: bytes) -> None:
         if self._unsent:
@@ -110,15 +141,18 @@ class SocketConnection(Connection):
             await self._write_slowly(memoryview(data)[sent:])
 
     async def _write_slowly(self, rest: memoryview) -> None:
+        """Whatever the peer takes buys it time: the write deadline anew, but no more than `FLOOR` allows for what it has taken in all."""
         self._writing = True
+        size, latest = len(rest), trio.current_time() + self.write_timeout
         try:
-            with trio.move_on_after(self.write_timeout):  # noqa: ASYNC912 - there is a rest, or we would not be here
+            with trio.CancelScope(deadline=latest) as patience:  # noqa: ASYNC912 - there is a rest, or we would not be here
                 while rest:
                     await trio.lowlevel.wait_writable(self.fd)
                     try:
                         rest = rest[self._send(rest) :]
                     except BlockingIOError:
-                        pass
+                        continue
+                    patience.deadline = min(trio.current_time() + self.write_timeout, latest + (size - len(rest)) / FLOOR)
                 self._writing = False
                 return
         except (OSError, trio.ClosedResourceError):
@@ -126,7 +160,7 @@ class SocketConnection(Connection):
         finally:
             if self._writing:  # a part is out: nothing sensible can follow it
                 self.abort()
-        raise PeerGone(f"the peer did not read for {self.write_timeout:g} s")
+        raise PeerGone(f"the peer did not read for {self.write_timeout:g} s, or more slowly than {FLOOR} bytes a second")
 
     def write_nowait(self, data: bytes) -> bool:
         if self._writing or self._unsent:
@@ -154,19 +188,23 @@ class SocketConnection(Connection):
         trio.lowlevel.notify_closing(self.fd)
         self.socket.close()
         self.fd = -1
+        self._readable()  # who reads finds it closed
 
     async def finish(self) -> None:
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-        with trio.move_on_after(1):
-            while await self.read():
-                pass
+        left = LINGER_BYTES
+        with trio.move_on_after(LINGER):  # noqa: ASYNC912 - what does not wait needs no end
+            try:
+                if self._unsent:
+                    await SocketConnection.write(self, b"")
+                self.socket.shutdown(socket.SHUT_WR)
+                while left > 0 and (data := await SocketConnection.read(self)):  # whatever a subclass makes of it
+                    left -= len(data)
+            except (OSError, PeerGone, trio.BusyResourceError):  # the last: another task reads already
+                return
 
 
 class StreamConnection(Connection):
-    """Any Trio stream: TLS over a socket, or memory in tests. `sock`, if given, is watched for the peer's leaving."""
+    """Any Trio stream: TLS to an upstream, or memory in tests. `sock`, if given, is watched for the peer's leaving."""
 
     __slots__ = ("_sock", "_stream", "_watch", "_write_timeout", "_writing")
 
@@ -198,7 +236,7 @@ class StreamConnection(Connection):
         raise PeerGone(f"the peer did not read for {self._write_timeout:g} s")
 
     def write_nowait(self, data: bytes) -> bool:
-        return False  # a stream has no such call; who needs keep-alives here sends them itself
+        return False  # a stream has no such call; what serves clients is a socket, with TLS or without
 
     def quiet(self) -> bool:
         return not self.gone  # what TLS keeps cannot be peeked at
@@ -217,46 +255,8 @@ class StreamConnection(Connection):
                     function()
 
     async def finish(self) -> None:
-        with trio.move_on_after(1):
+        with trio.move_on_after(LINGER):
             await self._stream.aclose()
-
-
-class TlsConnection(StreamConnection):
-    """An accepted socket whose client wants TLS; nothing else may be done with it before `handshake`."""
-
-    __slots__ = ("_tls", "subject")
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, watch: Watch, write_timeout: float) -> None:
-        plain = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        self._tls = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
-        self.subject: str | None = None  # the client's, by the certificate that it showed
-        super().__init__(self._tls, write_timeout, watch, plain.socket)
-
-    async def handshake(self, seconds: float) -> str:
-        """The protocol agreed on, "http/1.1" unless ALPN says otherwise. Raises `PeerGone`."""
-        with trio.move_on_after(seconds):
-            try:
-                await self._tls.do_handshake()
-            except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
-                raise PeerGone(f"no TLS handshake: {error.__cause__ or error}") from None
-            self.subject = subject_of(self._tls.getpeercert())
-            return self._tls.selected_alpn_protocol() or "http/1.1"
-        raise PeerGone(f"no TLS handshake within {seconds:g} s")
-
-
-_SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C", "stateOrProvinceName": "ST", "localityName": "L"}
-
-
-def subject_of(certificate: Any) -> str | None:
-    """The subject of a certificate as `getpeercert` gives it, written as RFC 4514 does; None without one."""
-    if not certificate:
-        return None
-    parts = [pair for part in reversed(certificate.get("subject", ())) for pair in part]
-    return ",".join(f"{_SHORT.get(name, name)}={_escaped(value)}" for name, value in parts)
-
-
-def _escaped(value: str) -> str:
-    return "".join(f"\\{letter}" if letter in ',+"\\<>;=#' else letter for letter in value)
 
 
 def peer_of(sock: AnySocket) -> tuple[str, int] | None:

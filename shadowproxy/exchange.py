@@ -23,6 +23,7 @@ Reply: TypeAlias = "Message | Replies"
 Call: TypeAlias = Callable[["Exchange"], Awaitable[Reply]]
 Notify: TypeAlias = Callable[["Exchange"], Awaitable[None]]
 Listen: TypeAlias = Callable[["Exchange"], Awaitable[Replies]]
+End: TypeAlias = Callable[["Exchange"], Awaitable[None]]
 
 NOTHING = Message({}, None)
 """The request of an exchange that only listens."""
@@ -54,11 +55,11 @@ class _Owner:
 class Session(_Owner):
     """A legacy client's conversation (2025-11-25, basic/transports.mdx, "Session Management"); it outlives connections.
 
-    `id` is what the client knows it by (None: the upstream keeps no sessions). `upstream` is the upstream's own state for it.
+    `id` is what the client knows it by (None: the upstream keeps no sessions). `upstream` is the upstream's own state for it, `recorded` a recorder's.
     Ended by `leave()`: whoever owns it (the session table, the stdio downstream) calls that.
     """
 
-    __slots__ = ("__weakref__", "busy", "ended", "id", "last_used", "on_end", "upstream", "upstream_id", "version")
+    __slots__ = ("__weakref__", "busy", "ended", "id", "last_used", "on_end", "recorded", "upstream", "upstream_id", "version")
 
     def __init__(self, id: bytes | None, now: float = 0.0) -> None:
         super().__init__()
@@ -66,6 +67,7 @@ class Session(_Owner):
         self.version: str | None = None
         self.upstream_id: bytes | None = None
         self.upstream: Any = None
+        self.recorded: Any = None
         self.on_end: Callable[[], None] | None = None
         self.busy = 0
         self.last_used = now
@@ -82,10 +84,11 @@ class Exchange(_Owner):
     """One request and all that is held for it. `with exchange:` is the block that owns it.
 
     `headers` are the downstream HTTP fields, lower-case names; None when there is no HTTP downstream, so that the upstream makes its own.
-    `status` and `reply_headers` travel back: what an HTTP downstream answers with.
+    `number` is a recorder's.
+    `status`, `reply_headers` and `as_event` travel back: what an HTTP downstream answers with, and whether as an event though there is but one.
     """
 
-    __slots__ = ("era", "headers", "id", "last_event_id", "reply_headers", "request", "session", "status")
+    __slots__ = ("as_event", "era", "headers", "id", "last_event_id", "number", "reply_headers", "request", "session", "status")
 
     def __init__(self, request: Message, era: Era, session: Session | None = None, headers: Headers | None = None) -> None:
         self._leaving = []
@@ -95,6 +98,8 @@ class Exchange(_Owner):
         self.session = session
         self.headers = headers
         self.status = 200
+        self.as_event = False
+        self.number = 0
         self.reply_headers: Headers = ()
         self.last_event_id: bytes | None = None
 
@@ -127,6 +132,6 @@ class Upstream(Protocol):
 
 
 class Interceptor(Protocol):
-    """Sees every exchange and the next `call`. `notify` and `listen` are optional methods of the same shape."""
+    """Sees every exchange and the next `call`. `notify`, `listen` and `end` are optional methods of the same shape."""
 
     async def call(self, next: Call, exchange: Exchange) -> Reply: ...

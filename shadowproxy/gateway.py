@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from shadowproxy.admission import Admission
-from shadowproxy.exchange import Call, Exchange, Interceptor, Listen, Notify, Replies, Reply, Upstream
+from shadowproxy.exchange import Call, End, Exchange, Interceptor, Listen, Notify, Replies, Reply, Upstream
 
 
 class Gateway:
@@ -20,12 +20,15 @@ class Gateway:
         self._call: Call = upstream.call
         self.notify: Notify = upstream.notify
         self.listen: Listen = upstream.listen
+        self.end: End = upstream.end
         for interceptor in reversed(interceptors):
             self._call = partial(interceptor.call, self._call)
             if (notify := getattr(interceptor, "notify", None)) is not None:
                 self.notify = partial(notify, self.notify)
             if (listen := getattr(interceptor, "listen", None)) is not None:
                 self.listen = partial(listen, self.listen)
+            if (end := getattr(interceptor, "end", None)) is not None:
+                self.end = partial(end, self.end)
 
     def call(self, exchange: Exchange) -> Awaitable[Reply]:
         """Admit the exchange and have it answered. (No coroutine of its own where nothing has to be waited for: see design.md, "Speed".)"""
@@ -36,9 +39,6 @@ class Gateway:
     async def _call_later(self, exchange: Exchange) -> Reply:
         await self.admission.enter(exchange)
         return await self._call(exchange)
-
-    async def end(self, exchange: Exchange) -> None:
-        await self.upstream.end(exchange)
 
 
 __all__ = ["Gateway", "Replies"]

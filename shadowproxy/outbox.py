@@ -17,6 +17,7 @@ class Outbox:
         self._size = 0
         self._writer = trio.lowlevel.ParkingLot()
         self._waiting = trio.lowlevel.ParkingLot()
+        self._turn, self._queue = trio.Lock(), 0  # of those that wait to put something
         self._closed = False
 
     @property
@@ -24,8 +25,14 @@ class Outbox:
         return self._size
 
     async def put(self, line: bytes) -> None:
-        """Queue a line (its newline included) as soon as there is room."""
-        await self.room()
+        """Queue a line (its newline included) as soon as there is room; who came first is first."""
+        if self._size > BOUND or self._queue:
+            self._queue += 1
+            try:
+                async with self._turn:
+                    await self.room()
+            finally:
+                self._queue -= 1
         self.put_nowait(line)
 
     async def room(self) -> None:

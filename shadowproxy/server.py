@@ -5,7 +5,8 @@ sessions, downstream; the reading order is the shutdown order, reversed. Leaving
 Touches neither signals nor logging configuration; speaks on standard input and output only when the settings say so.
 
 Shutdown in stages, each bounded (docs/design.md): drain (`timeouts.drain`) -> last words to who still waits (`LAST_WORDS`) ->
-farewell to upstream sessions (2 s) -> connections aborted -> children stopped (2 x `timeouts.child_grace`).
+farewell to upstream sessions (2 s) -> what is queued on standard output is read, if its input's end began all this (2 s) ->
+connections aborted -> children stopped (2 x `timeouts.child_grace`).
 """
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from shadowproxy.downstream.stdio import StdioServer
 from shadowproxy.downstream.tls import Certificates
 from shadowproxy.exchange import Interceptor, Upstream
 from shadowproxy.gateway import Gateway
-from shadowproxy.service import running
+from shadowproxy.service import AsItself, running
 from shadowproxy.sessions.table import Sessions
 from shadowproxy.upstream.connect import connector
 from shadowproxy.upstream.http import HttpUpstream
@@ -132,12 +133,13 @@ async def open_proxy(config: Config, *, interceptors: Sequence[Interceptor] = ()
     """A proxy that serves while the block runs, and has left nothing behind when the block has ended.
 
     Leaving the block at once ends what is under way; `await proxy.drain()` first to let it finish. `interceptors`: outermost first.
-    Raises `CannotListen` or `BadCertificate` before anything has started.
+    Raises `CannotListen` or `BadCertificate` before anything has started. What the block raises leaves it as itself.
     """
     certificates = None if config.tls is None else Certificates(config.tls)
     sockets = await open_sockets(config.listen)
     watch = Watch()
     async with AsyncExitStack() as stack:
+        user = stack.enter_context(AsItself())
         stack.callback(watch.close)
         listeners = [Listener(sock, watch, config.timeouts.write, certificates) for sock in sockets]
         for listener in listeners:
@@ -153,7 +155,8 @@ async def open_proxy(config: Config, *, interceptors: Sequence[Interceptor] = ()
         if standard is not None:
             proxy.stdio = StdioServer(config, gateway, *standard)
             connections.start_soon(proxy.stdio.run)
-        yield proxy
+        with user.block():
+            yield proxy
 
 
 @asynccontextmanager

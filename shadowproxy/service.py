@@ -1,12 +1,14 @@
-"""A background service that outlives its users, and the start of something that several wait for.
+"""A background service that outlives its users, the block of a user among them, and the start of something that several wait for.
 
 In: long-running functions. Out: a block in which they run; `Starting`, which tells whoever waits how a start ended. Leaving the block ends them; a cancellation from outside reaches the block's
 body first and the services only after it has left, so that the body's own clean-up may still use them.
 """
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Self
 
 import trio
 
@@ -30,6 +32,42 @@ async def running(*services: Callable[[], Awaitable[object]]) -> AsyncIterator[t
             for scope in scopes:
                 scope.shield = False
             nursery.cancel_scope.cancel(reason="the body of the service has left")
+
+
+class AsItself:
+    """What a user's block raises inside nurseries of ours leaves them as itself, not within a group for each of them.
+
+        with AsItself() as user:
+            async with trio.open_nursery():
+                with user.block(): ...
+
+    A group in which there is more than that one error stays a group: nothing that went wrong beside it is lost.
+    """
+
+    def __init__(self) -> None:
+        self._raised: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._raised = error
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        raised, self._raised = self._raised, None
+        if raised is None or error is None or raised is error or _leaves(raised) != _leaves(error):
+            return
+        context = raised.__context__
+        try:
+            raise raised
+        finally:
+            raised.__context__ = context  # not the groups that it came in
+            del raised, error  # they hold this frame, which would hold them
 
 
 class Starting(trio.TaskStatus[None]):
@@ -62,3 +100,8 @@ def first_of(group: BaseExceptionGroup[Exception]) -> Exception:
         error = error.exceptions[0]
     assert isinstance(error, Exception)
     return error
+
+
+def _leaves(error: BaseException) -> list[int]:
+    """The bare errors in it, by identity. (Of groups there are copies: each cancel scope on the way makes its own.)"""
+    return [leaf for one in error.exceptions for leaf in _leaves(one)] if isinstance(error, BaseExceptionGroup) else [id(error)]

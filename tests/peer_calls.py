@@ -26,8 +26,8 @@ LIMITS = Limits()
 class Calls:
     """A peer, and calls under way on it, each in a task of its own."""
 
-    def __init__(self, era: Era, limits: Limits, tasks: trio.Nursery) -> None:
-        self.peer = Peer(Config(upstream=Upstream(command=("server",)), limits=limits))
+    def __init__(self, era: Era, limits: Limits, tasks: trio.Nursery, stdio: bool) -> None:
+        self.peer = Peer(Config(upstream=Upstream(command=("server",)), limits=limits, stdio=stdio))
         self.peer.era = era
         self._tasks = tasks
         self.outcomes: dict[str, list[Json] | ProxyError | BadMessage] = {}
@@ -70,10 +70,10 @@ class Calls:
 
 
 @asynccontextmanager
-async def calls(era: Era = "modern", limits: Limits = LIMITS) -> AsyncIterator[Calls]:
+async def calls(era: Era = "modern", limits: Limits = LIMITS, *, stdio: bool = False) -> AsyncIterator[Calls]:
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as tasks:
-            found = Calls(era, limits, tasks)
+            found = Calls(era, limits, tasks, stdio)
             yield found
             tasks.cancel_scope.cancel()
     assert not found.peer.waiting

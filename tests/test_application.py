@@ -50,6 +50,7 @@ class Lifespan:
         self._app = app
         self._shutdown = trio.Event()
         self.said: list[str] = []
+        self.messages: list[str] = []
         self.changed = trio.Event()
 
     async def run(self) -> None:
@@ -65,6 +66,7 @@ class Lifespan:
         async def send(event: dict[str, Any]) -> None:
             await trio.lowlevel.checkpoint()
             self.said.append(event["type"])
+            self.messages += [event["message"]] if "message" in event else []
             self.changed.set()
 
         await self._app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
@@ -193,3 +195,35 @@ async def test_a_lifespan_that_is_cancelled_ends_at_once(autojump_clock: MockClo
         nursery.cancel_scope.cancel()
     assert (behind.open, trio.current_time()) == (0, 0)
     assert (await ask(app, modern("x"))).status == 503
+
+
+@pytest.mark.parametrize("group", [False, True])
+async def test_a_start_that_fails_is_told_to_the_server(autojump_clock: MockClock, behind: Behind, monkeypatch: pytest.MonkeyPatch,
+                                                        caplog: pytest.LogCaptureFixture, group: bool) -> None:  # fmt: skip
+    @asynccontextmanager
+    async def fails(config: Config, watch: object) -> AsyncIterator[FakeUpstream]:
+        await trio.lowlevel.checkpoint()
+        error = OSError("no trust store")
+        raise ExceptionGroup("nursery", [error]) if group else error
+        yield FakeUpstream()
+
+    monkeypatch.setattr("shadowproxy.application.open_upstream", fails)
+    app = shadowproxy.asgi(CONFIG)
+    lifespan = Lifespan(app)
+    await lifespan.run()
+    assert (lifespan.said, lifespan.messages) == (["lifespan.startup.failed"], ["shadowproxy could not be started: no trust store"])
+    assert [(record.levelname, record.exc_info is not None) for record in caplog.records] == [("ERROR", True)]
+    assert (await ask(app, modern("x"))).status == 503
+
+
+async def test_what_fails_later_is_no_start_that_failed(autojump_clock: MockClock, behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(self: object) -> None:
+        raise OSError("broken")
+
+    app = shadowproxy.asgi(CONFIG)
+    lifespan = Lifespan(app)
+    monkeypatch.setattr("shadowproxy.sessions.table.Sessions.close", fails)
+    lifespan.stop()
+    with pytest.RaisesGroup(OSError, flatten_subgroups=True):
+        await lifespan.run()
+    assert (lifespan.said, behind.open) == (["lifespan.startup.complete"], 0)

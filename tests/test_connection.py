@@ -134,6 +134,46 @@ async def test_finishing_lets_the_peer_read_all_and_does_not_wait_for_it_long(pa
     await pair.ours.finish()
 
 
+async def test_finishing_reads_on_for_a_while_and_so_much_only(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what the peer still sends would make the kernel take the last words back; a peer that sends without end is not heard out."""
+    monkeypatch.setattr("shadowproxy.connection.LINGER_BYTES", 1_000_000)
+    ours, peer, _ = connect(10)
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await peer.send_all(b"x" * 50_000)
+                sent += 50_000
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flood)
+        await ours.write(b"enough")
+        with trio.fail_after(10):
+            await ours.finish()
+        assert 900_000 <= sent <= 3_000_000
+        assert await peer.receive_some(10) == b"enough"
+        ours.abort()
+        await peer.aclose()
+
+
+async def test_finishing_sends_what_is_still_unsent(connect: Connect) -> None:
+    ours, peer, _ = connect(10)
+    assert ours.write_nowait(MUCH)  # a part of it
+    received: list[bytes] = []
+
+    async def receive() -> None:
+        received.append(await all_of(peer))
+        await peer.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await ours.finish()
+        ours.abort()
+    assert received == [MUCH]
+
+
 def test_memory_has_no_address() -> None:
     left, _ = trio.testing.memory_stream_pair()
     assert StreamConnection(left, 1).peer is None

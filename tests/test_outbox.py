@@ -120,3 +120,35 @@ def test_cancelled_anywhere_lines_stay_whole_and_each_is_there_once() -> None:
         assert sorted(bytes(written).splitlines(keepends=True)) == sorted([BIG + b"\n", *put])
 
     assert cancel_everywhere(scenario) > 5
+
+
+async def test_who_waits_for_room_gets_it_in_turn(autojump_clock: MockClock) -> None:
+    """However often: Trio shuffles those that become ready together."""
+    for _ in range(10):
+        outbox = Outbox()
+        outbox.put_nowait(BIG)
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(outbox.put, b"%d\n" % number)
+                await wait_all_tasks_blocked()
+            outbox.written(len(await outbox.take()))
+            await outbox.put(b"last\n")
+        assert await outbox.take() == b"".join(b"%d\n" % number for number in range(20)) + b"last\n"
+
+
+async def test_who_gives_up_waiting_lets_the_others_by(autojump_clock: MockClock) -> None:
+    outbox = Outbox()
+    outbox.put_nowait(BIG)
+    async with trio.open_nursery() as nursery:
+        for seconds in (1, 2, 1000):
+            nursery.start_soon(_put_within, outbox, seconds)
+        await trio.sleep(5)
+        outbox.written(len(await outbox.take()))
+    assert await outbox.take() == b"1000\n"
+    await outbox.put(b"x\n")
+    assert await outbox.take() == b"x\n"
+
+
+async def _put_within(outbox: Outbox, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await outbox.put(b"%d\n" % seconds)

@@ -1,13 +1,16 @@
 """A background service outlives its users: the body is cancelled first, and the service only when the body has left."""
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from cancelling import Sword, cancel_everywhere
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from shadowproxy.errors import UpstreamBroken
-from shadowproxy.service import Starting, first_of, running
+from shadowproxy.service import AsItself, Starting, first_of, running
 
 
 class Service:
@@ -126,3 +129,70 @@ async def test_everybody_who_waits_learns_of_the_failure(autojump_clock: MockClo
 def test_the_first_bare_error_of_a_group() -> None:
     error = UpstreamBroken("inside")
     assert first_of(ExceptionGroup("", [ExceptionGroup("", [error, ValueError()]), KeyError()])) is error
+
+
+# ---------------------------------------------------- a user's block
+@asynccontextmanager
+async def rooms(*services: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Several nurseries round a user's block, as a proxy has them."""
+    with AsItself() as user:
+        async with running(*services), running(), trio.open_nursery() as nursery:
+            with user.block():
+                yield
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), ExceptionGroup("mine", [ValueError("one"), OSError("two")]),
+                                   ExceptionGroup("mine", [ExceptionGroup("within", [ValueError("one")])])], ids=repr)  # fmt: skip
+async def test_what_a_users_block_raises_arrives_as_itself(autojump_clock: MockClock, error: BaseException) -> None:
+    service, context = Service(), OSError("what it was raised upon")
+    error.__context__ = context
+    with pytest.raises(type(error)) as caught:
+        async with rooms(service.run):
+            await wait_all_tasks_blocked()
+            raise error
+    assert (caught.value, error.__context__, service.alive) == (error, context, False)
+    assert caught.value is error
+
+
+async def test_it_stays_in_its_group_beside_another_error(autojump_clock: MockClock) -> None:
+    async def fails() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("the service")
+
+    with pytest.RaisesGroup(OSError, ValueError, flatten_subgroups=True):
+        async with rooms(fails):
+            await wait_all_tasks_blocked()
+            raise ValueError("mine")
+
+
+async def test_an_error_of_a_service_is_none_of_the_users(autojump_clock: MockClock) -> None:
+    async def fails() -> None:
+        raise OSError("the service")
+
+    with pytest.RaisesGroup(OSError, flatten_subgroups=True):
+        async with rooms(fails):
+            await trio.sleep_forever()
+
+
+async def test_a_cancellation_of_the_users_passes_through(autojump_clock: MockClock) -> None:
+    service = Service()
+    with trio.move_on_after(5) as scope:
+        async with rooms(service.run):
+            await trio.sleep_forever()
+    assert (scope.cancelled_caught, service.alive, trio.current_time()) == (True, False, 5)
+    with trio.CancelScope() as scope:
+        async with rooms(service.run):
+            scope.cancel()
+    assert not service.alive
+
+
+async def test_a_block_that_is_left_in_peace_raises_nothing(autojump_clock: MockClock) -> None:
+    service = Service()
+    async with rooms(service.run):
+        await wait_all_tasks_blocked()
+        with pytest.raises(ValueError, match="its own affair"):
+            raise ValueError("its own affair")
+    assert not service.alive

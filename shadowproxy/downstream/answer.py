@@ -24,6 +24,11 @@ async def send_json(send: Send, status: int, message: Message, extra: Headers = 
     await send_body(send, status, message.encode(), (JSON, *extra))
 
 
+async def send_as_event(send: Send, status: int, message: Message, extra: Headers = ()) -> None:
+    """A whole stream in one write."""
+    await send_body(send, status, encode_event(message.encode(), message.event_id, message.retry), (*SSE, *extra))
+
+
 async def send_body(send: Send, status: int, body: bytes, headers: Headers) -> None:
     await send({"type": "http.response.start", "status": status, "headers": (*headers, (b"content-length", b"%d" % len(body)))})
     await send({"type": "http.response.body", "body": body})

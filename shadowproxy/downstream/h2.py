@@ -9,9 +9,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -47,6 +50,7 @@ class HypercornConnection:
         self._group: TaskGroup | None = None
         self._open = 0
         self._writing = trio.Lock()
+        self._left = trio.Event()  # the client has
 
     @property
     def begun(self) -> bool:
@@ -55,6 +59,9 @@ class HypercornConnection:
 
     async def run(self) -> None:
         """Serve until either side has had enough. The connection boundary: whatever Hypercorn raises ends here."""
+        self.connection.on_gone = self._left.set
+        if self.connection.gone:
+            self._left.set()
         try:
             with self._scope:
                 await self._serve()
@@ -80,8 +87,16 @@ class HypercornConnection:
         while data := await self.connection.read():
             await self._protocol.handle(RawData(data))
         self.connection.gone = True
+        self._left.set()
         await self._protocol.handle(Closed())
+        await self._release()
         await self._idle.stop()
+
+    async def _release(self) -> None:
+        """Who waits for the client to make room for an answer: Hypercorn tells them nothing, and they would hold the connection for ever."""
+        assert self._protocol is not None
+        for buffer in list(getattr(self._protocol.protocol, "stream_buffers", {}).values()):  # HTTP/1.1 has none
+            await buffer.close()
 
     async def _out(self, event: Event) -> None:
         """What Hypercorn wants done with the connection. Its own version of this shields a write that has no deadline."""
@@ -100,11 +115,16 @@ class HypercornConnection:
                 await self._idle.stop()
 
     async def _write(self, data: bytes) -> None:
+        written = False
         try:
             async with self._writing:
                 await self.connection.write(data)
+            written = True
         except PeerGone:
-            self.connection.abort()  # the reader notices, and tells the protocol
+            pass
+        finally:
+            if not written:  # nothing sensible can follow frames that are lost, be it because their writer was cancelled
+                self.connection.abort()  # the reader notices, and tells the protocol
 
     async def _time_out(self) -> None:
         await trio.sleep(self._timeouts.idle)
@@ -121,12 +141,36 @@ class HypercornConnection:
             return
         self._open += 1
         try:
-            body = _Body(receive, send, self._timeouts.body, self._limits.body)
+            left = None if scope["http_version"] == "2" else self._left
+            body = _Body(receive, partial(self._in_time, send), self._timeouts.body, self._limits.body, left)
             await self._app({**scope, **self._extras()}, body.receive, body.send)
+        except PeerGone:
+            pass  # the stream's end, not the connection's
         finally:
             self._open -= 1
-            if self._draining and not self._open:
+            if (self._draining or self._left.is_set()) and not self._open:
                 self._scope.deadline = trio.current_time() + LAST_BYTES
+
+    async def _in_time(self, send: Send, event: dict[str, Any]) -> None:
+        """Within the write deadline, which a client that makes no room for an answer would otherwise never meet. Raises `PeerGone`."""
+        with trio.move_on_after(self._timeouts.write):  # noqa: ASYNC912 - Hypercorn waits if it has to
+            return await send(event)
+        await self._reset(getattr(send, "__self__", None))
+        raise PeerGone(f"the peer made no room for the answer for {self._timeouts.write:g} s")
+
+    async def _reset(self, stream: Any) -> None:
+        """End one stream; the others go on. In HTTP/1.1 it is the connection."""
+        protocol: Any = None if self._protocol is None else self._protocol.protocol
+        buffer = getattr(protocol, "stream_buffers", {}).get(getattr(stream, "stream_id", None))
+        if buffer is None:
+            return self.connection.abort()
+        try:
+            protocol.connection.reset_stream(stream.stream_id, ErrorCodes.CANCEL)
+        except ProtocolError:
+            pass  # it has ended already
+        await buffer.close()
+        await protocol._window_updated(stream.stream_id)  # whoever sends finds the stream closed, and forgets it
+        await protocol._flush()
 
     def _fault(self, headers: Sequence[tuple[bytes, bytes]]) -> int | None:
         """The status that refuses these fields: too many, too large, or with characters that HTTP/1.1, on which they may go on, cannot carry."""
@@ -156,15 +200,20 @@ class _Body:
     """`receive` with a deadline for the request's body, and a `send` that ends no response before that body is read.
 
     For Hypercorn forgets a stream whose response has ended, and the data that a client was just sending to it then costs the whole connection.
+    In HTTP/1.1 the connection itself says that the client has `left`: Hypercorn, which reads no further when the next request is there already
+    or an upgrade was offered (as curl's `--http2` does), would not notice before the answer is out.
     """
 
-    def __init__(self, receive: Receive, send: Send, seconds: float, limit: int) -> None:
-        self._receive, self._send, self._seconds, self._limit = receive, send, seconds, limit
+    def __init__(self, receive: Receive, send: Send, seconds: float, limit: int, left: trio.Event | None) -> None:
+        self._receive, self._send, self._seconds, self._limit, self._left = receive, send, seconds, limit, left
         self._whole = False
 
     async def receive(self) -> dict[str, Any]:
         if self._whole:
-            return await self._receive()
+            if self._left is None:
+                return await self._receive()
+            await self._left.wait()
+            return {"type": "http.disconnect"}
         with trio.move_on_after(self._seconds):
             event = await self._receive()
             self._whole = not event.get("more_body", False)

@@ -4,7 +4,7 @@ In: a `Connection`, an ASGI app, limits and deadlines. Out: the app called once 
 the task that calls `Http1.run`, and `receive()` does the reading. The caller aborts the connection afterwards.
 
 Framing is llhttp's (`httptools`), which refuses what smuggling needs. What it does not check is checked here: sizes and counts, one Host,
-known versions, no upgrades. Every wait has a deadline that the server's sweeper looks at (`expire`), so that none costs a scope of its own;
+known versions; offers to upgrade are ignored. Every wait has a deadline that the server's sweeper looks at (`expire`), so that none costs a scope of its own;
 likewise the deadline of the exchange itself, which the app asks for by the ASGI extension `shadowproxy.limit`.
 """
 from __future__ import annotations
@@ -46,8 +46,30 @@ class Refused(Exception):
 class Http1:
     """The requests of one connection. The parser calls the `on_…` methods, synchronously, from `fill`."""
 
-    __slots__ = ("_base", "_extensions", "_fault", "_fed", "_fields", "_fresh", "_headers", "_hosts", "_length", "_moved", "_partial", "_size", "_target", "app", "closing", "connection",
-                 "deadline", "eof", "limits", "parser", "queue", "reason", "scope", "timeouts")  # fmt: skip
+    __slots__ = (
+        "_base",
+        "_before",
+        "_chunk",
+        "_extensions",
+        "_fault",
+        "_fed",
+        "_fresh",
+        "_headers",
+        "_moved",
+        "_partial",
+        "_target",
+        "app",
+        "closing",
+        "connection",
+        "deadline",
+        "eof",
+        "limits",
+        "parser",
+        "queue",
+        "reason",
+        "scope",
+        "timeouts",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, app: App, base: dict[str, Any], limits: Limits, timeouts: Timeouts) -> None:
         self.connection, self.app, self._base, self.limits, self.timeouts = connection, app, base, limits, timeouts
@@ -64,53 +86,59 @@ class Http1:
         self._fresh = True  # nothing has been read yet
         self._partial = False  # inside a head
         self._moved = False  # the parser got past something other than a header field
-        self._fed = self._fields = self._size = self._hosts = 0
-        self._length: int | None = None
+        self._fed = self._chunk = self._before = 0  # bytes since the parser moved; now being fed; fed before them since the head under way began
         self._fault: Refused | BodyTooLarge | None = None  # of what came behind the requests that wait
 
     # ------------------------------------------------ the parser's callbacks
     def on_message_begin(self) -> None:
-        self._headers, self._target, self._length = [], b"", None
-        self._fields = self._size = self._hosts = 0
+        self._headers, self._target, self._before = [], b"", 0
         self._partial = self._moved = True
 
     def on_url(self, part: bytes) -> None:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        self._headers.append((name, value.rstrip(b" \t")))  # llhttp trims the front only
-        self._fields += 1
-        self._size += len(name) + len(value) + 4
-        if self._fields > self.limits.headers:
-            raise Refused(431, f"more than {self.limits.headers} header fields (limits.headers)")
-        if name == b"host":
-            self._hosts += 1
-        elif name == b"content-length":
-            self._length = int(value)
+        self._headers.append((name.lower(), value.rstrip(b" \t")))  # llhttp trims the front only
 
     def on_headers_complete(self) -> None:
+        headers = self._headers
         version = self.parser.get_http_version()
+        self._check_count()
         if version not in _VERSIONS:
             raise Refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-        if self._hosts != 1 and (version == "1.1" or self._hosts):
-            raise Refused(400, "a request needs exactly one Host header")
-        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self._headers):
-            raise Refused(400, "HTTP/1.0 knows no transfer codings")  # faulty framing (RFC 9112, 6.1): what would follow may be no request
-        if self._length is not None and self._length > self.limits.body:
+        known = dict(headers)
+        self._check_hosts(known, version)
+        if b"transfer-encoding" in known:
+            self._check_codings(version)
+        elif b"content-length" in known and int(known[b"content-length"]) > self.limits.body:
             raise Refused(413, f"the body is larger than {self.limits.body} bytes (limits.body)")
-        if self._size + len(self._target) > self.limits.head:
-            raise Refused(431, f"the head is larger than {self.limits.head} bytes (limits.head)")
-        if self._length is None:
-            self._check_codings()
+        if self._before + self._chunk > self.limits.head:
+            self._check_size()
         if self._target[:1] != b"/":
             self._check_authority()
-        self.queue.append(Request(self, self._target, self._headers, version))
+        self.queue.append(Request(self, self._target, headers, version))
         self._headers = []  # trailers go to a list that nobody reads
         self._partial, self._moved = False, True
 
-    def _check_codings(self) -> None:
+    def _check_count(self) -> None:
+        if len(self._headers) > self.limits.headers:
+            raise self._too_many()
+
+    def _check_hosts(self, known: dict[bytes, bytes], version: str) -> None:
+        twice = len(known) != len(self._headers) and [name for name, _ in self._headers].count(b"host") > 1
+        if twice or (version == "1.1" and b"host" not in known):
+            raise Refused(400, "a request needs exactly one Host header")
+
+    def _check_size(self) -> None:
+        """Of a head that came with so many bytes that it may be too large; some of them may be another request's."""
+        size = sum([len(name) + len(value) + 4 for name, value in self._headers])
+        if size + len(self._target) > self.limits.head:
+            raise Refused(431, f"the head is larger than {self.limits.head} bytes (limits.head)")
+
+    def _check_codings(self, version: str) -> None:
         """What is chunked must not be compressed beneath: nobody here would undo it (RFC 9112, 6.1). Other ends of the list are llhttp's to refuse."""
+        if version == "1.0":
+            raise Refused(400, "HTTP/1.0 knows no transfer codings")  # faulty framing (RFC 9112, 6.1): what would follow may be no request
         codings = b",".join([value for name, value in self._headers if name == b"transfer-encoding"]).lower().split(b",")
         if len(codings) > 1 and codings[-1].strip() == b"chunked":
             raise Refused(501, "no transfer coding but chunked is known here")
@@ -127,6 +155,8 @@ class Http1:
         self.queue[-1].add(data)
 
     def on_message_complete(self) -> None:
+        if self._headers:
+            self._check_count()  # of trailers
         self._moved = True
         self.queue[-1].complete = True
 
@@ -139,19 +169,51 @@ class Http1:
             return
         if self._fresh:
             data = await self._sniff(data)
-        self._moved = False
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.queue.pop()
-            self._fail(Refused(501, "no protocol upgrades are offered here"))
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._fail(cause if isinstance(cause, (Refused, BodyTooLarge)) else Refused(400, f"not a valid HTTP/1.1 request: {error}"))
+        self._moved, self._chunk = False, len(data)
+        while True:
+            try:
+                self.parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as offer:
+                rest = data[offer.args[0] :]
+            except httptools.HttpParserError as error:
+                self._fail(self._fault_of(error))
+                break
+            if (data := self._without_offer(rest)) == b"":
+                break
+        if self._partial:
+            self._before += len(data)
+        if len(self._headers) > self.limits.headers:  # of a head that goes on, or of trailers
+            self._fail(self._too_many())
         # What the parser keeps without telling us (half a field, a chunk extension, trailers) is bounded too.
         self._fed = 0 if self._moved else self._fed + len(data)
         if self._fed > self.limits.head:
             raise Refused(431, f"the head is larger than {self.limits.head} bytes (limits.head)")
+
+    def _fault_of(self, error: httptools.HttpParserError) -> Refused | BodyTooLarge:
+        """Ours, or the parser's; but fields that are too many are that, wherever the bytes were cut."""
+        cause = error.__context__
+        if isinstance(cause, (Refused, BodyTooLarge)):
+            return cause
+        if len(self._headers) > self.limits.headers:
+            return self._too_many()
+        return Refused(400, f"not a valid HTTP/1.1 request: {error}")
+
+    def _too_many(self) -> Refused:
+        return Refused(431, f"more than {self.limits.headers} header fields (limits.headers)")
+
+    def _without_offer(self, rest: bytes) -> bytes:
+        """The newest request again, without its offer to speak another protocol (RFC 9110, 7.8 lets a server ignore that), and `rest`, to be fed anew.
+
+        For the parser takes what follows such an offer for that other protocol, the request's own body included.
+        """
+        request = self.queue.pop()
+        if request.method == "CONNECT":
+            self._fail(Refused(501, "this is no proxy for CONNECT"))
+            return b""
+        self.parser = httptools.HttpRequestParser(self)
+        fields = b"".join([b"%b: %b\r\n" % field for field in request.headers if field[0] != b"upgrade"])
+        return b"%b %b HTTP/%b\r\n%b\r\n%b" % (request.method.encode(), request.target, request.version.encode(), fields, rest)
 
     def _fail(self, fault: Refused | BodyTooLarge) -> None:
         """The newest request, or what follows it, cannot be served. Those that came whole before it are answered first."""
@@ -227,7 +289,9 @@ class Http1:
                 "headers": request.headers, "extensions": {**self._extensions, "shadowproxy.limit": request}}  # fmt: skip
 
     async def _late(self) -> bool:
-        """The scope was cancelled: the exchange's time is up, its client has left, or we drain. Whether the connection goes on."""
+        """The scope was cancelled: the exchange's time is up, its client has left, or we drain. Whether the connection goes on. Raises `Refused`."""
+        if self.reason == "expired":
+            raise Refused(408, "the request did not arrive in time")
         if self.connection.gone or not self.queue:
             return False
         request = self.queue[0]
@@ -268,8 +332,9 @@ class Http1:
 
     def _expire(self) -> None:
         if self._partial or self.queue:  # a head or a body that did not come in time
-            self.connection.write_nowait(canned(408, "the request did not arrive in time"))
-        self.connection.abort()
+            self.cancel("expired")
+        else:
+            self.connection.abort()
 
     def cancel(self, reason: str) -> None:
         """End the exchange under way; its `late` answers in its stead."""

@@ -6,19 +6,24 @@ In: `Connection`s from `trio.serve_listeners`, an ASGI app. Out: requests served
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, Protocol
 
 import trio
 
 from shadowproxy.config import Limits, Timeouts
-from shadowproxy.connection import Connection, PeerGone, TlsConnection
+from shadowproxy.connection import LINGER, Connection, PeerGone
 from shadowproxy.downstream.http1 import App, Http1, Http2
 from shadowproxy.downstream.http1_request import canned
+from shadowproxy.downstream.tls_connection import TlsConnection
 
 log = logging.getLogger("shadowproxy")
 
 SWEEP = 0.25
 """Seconds between two looks at the deadlines: each is late by this at most, and none costs a cancel scope per request."""
+
+TURNING_AWAY = 100
+"""Connections past the limit that are told so at once, each for a few seconds at most; those beyond are dropped without a word."""
 
 
 class Engine(Protocol):
@@ -42,6 +47,7 @@ class HttpServer:
         self._some = trio.Event()  # there is a connection to look after
         self._none = trio.Event()
         self._draining = False
+        self._turning_away = 0
         self._open = 0  # accepted, handshakes under way included
         self.refused = 0
 
@@ -68,7 +74,7 @@ class HttpServer:
         except Exception:
             log.exception("a request failed in a way that is a bug of shadowproxy; its connection was closed")
             if engine is not None and not engine.begun:
-                connection.write_nowait(canned(500, "internal error of shadowproxy; see its log"))
+                await self._last_word(connection, 500, "internal error of shadowproxy; see its log")  # noqa: ASYNC120 - cancelled, there is nobody left to tell
         finally:
             self._open -= 1
             connection.on_gone = None
@@ -105,11 +111,28 @@ class HttpServer:
         return base
 
     async def _turn_away(self, connection: Connection) -> None:
+        """Say why, if not too many are being told already, and let it be read: the client is about to send its request."""
         self.refused += 1
         text = "shutting down" if self._draining else f"{self._limits.connections} connections are open (limits.connections)"
-        connection.write_nowait(canned(503, text + "; try again later"))
-        connection.abort()
-        await trio.lowlevel.checkpoint()
+        try:
+            if self._turning_away >= TURNING_AWAY:
+                return await trio.lowlevel.checkpoint()
+            self._turning_away += 1
+            try:
+                if isinstance(connection, TlsConnection):
+                    await connection.handshake(LINGER)
+                await self._last_word(connection, 503, text + "; try again later")
+            finally:
+                self._turning_away -= 1
+        except PeerGone:
+            pass
+        finally:
+            connection.abort()
+
+    async def _last_word(self, connection: Connection, status: int, text: str) -> None:
+        with suppress(PeerGone):
+            await connection.write(canned(status, text))
+            await connection.finish()
 
     async def sweep(self) -> None:
         """Look after all connections' deadlines, for ever. Sleeps while there are none."""

@@ -14,8 +14,9 @@ from contextlib import suppress
 
 import trio
 
-from shadowproxy.connection import Connection, SocketConnection, TlsConnection
+from shadowproxy.connection import Connection, SocketConnection
 from shadowproxy.downstream.tls import Certificates
+from shadowproxy.downstream.tls_connection import TlsConnection
 from shadowproxy.watch import Watch
 
 BACKLOG = 4096

@@ -24,6 +24,7 @@ from shadowproxy.gateway import Gateway
 from shadowproxy.sessions.table import Sessions
 from shadowproxy.wire.eras import BATCHING, HEADER_MISMATCH, META_VERSION, era_of, is_legacy_header
 from shadowproxy.wire.jsonrpc import INVALID_REQUEST, BadMessage, Message, Raw, decode_batch, is_batch, key_of
+from shadowproxy.wire.mcp_http import accepts
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Run: TypeAlias = Callable[[Stream], Awaitable[None]]
@@ -39,7 +40,6 @@ class Endpoint:
     def __init__(self, config: Config, gateway: Gateway, sessions: Sessions, origins: Origins) -> None:
         self._config, self._gateway, self._sessions, self._origins = config, gateway, sessions, origins
         self._path = config.path
-        self._batch = Batch(gateway)
         self._streams = Streams2024(config, gateway)
         self._old_paths = {config.sse_path, self._streams.messages} if config.sse_path else set()
         self._paths = {config.path, config.path.rstrip("/") + "/"} | self._old_paths
@@ -86,7 +86,7 @@ class Endpoint:
         if scope["path"] == self._streams.messages and scope["method"] == "POST":
             await self._streams.post(scope, await self._body(receive), send)
         elif scope["path"] == self._config.sse_path and scope["method"] == "GET":
-            await self._streams.stream(scope, send)
+            await self._streams.stream(scope, receive, send)
         else:
             raise Unsupported(f"{scope['method']} is not served at {scope['path']}: GET {self._config.sse_path}, POST to the endpoint that it names")
 
@@ -97,7 +97,7 @@ class Endpoint:
             raise Unsupported("POST needs content-type: application/json", status=415)
         body = await self._body(receive)
         if is_batch(body):
-            return await self._post_batch(scope, send, body, known, headers)
+            return await self._post_batch(scope, receive, send, body, known, headers)
         message = Message.decode(body)
         try:
             exchange = self._exchange(message, known, headers)
@@ -150,7 +150,7 @@ class Endpoint:
             return self._sessions.prepare()
         return None
 
-    async def _post_batch(self, scope: dict[str, Any], send: Send, body: bytes, known: dict[bytes, bytes], headers: Headers) -> None:
+    async def _post_batch(self, scope: dict[str, Any], receive: Receive, send: Send, body: bytes, known: dict[bytes, bytes], headers: Headers) -> None:
         session = self._session_of(None, known)
         version = known.get(b"mcp-protocol-version", b"").decode("latin-1") or (session.version if session else None)
         if version not in (None, BATCHING):
@@ -160,7 +160,10 @@ class Endpoint:
         with Exchange(NOTHING, "legacy", session, headers) as whole:
             if session is not None:
                 self._sessions.hold(session, whole)
-            await self._batch.answer(exchanges, send, self._config.timeouts.request)
+            batch = Batch(send, whole, self._config.timeouts, self._gateway, exchanges)
+            if await batch.notify():
+                return await answer.send_body(send, 202, b"", ())
+            await self._bounded(lambda _: batch.answer(), batch, scope, receive, False)
 
     # ------------------------------------------------ one exchange
     def _bounded(self, run: Run, stream: Stream, scope: dict[str, Any], receive: Receive, cancel_when_gone: bool) -> Awaitable[None]:
@@ -183,7 +186,7 @@ class Endpoint:
                     self._sessions.admit(exchange, reply)
                 if not isinstance(reply, Message):
                     return await stream.events(reply)
-            await stream.json(reply)
+            await stream.whole(reply)
         except UpstreamAnswered as error:
             await stream.passed(error)
         except ProxyError as error:
@@ -198,8 +201,10 @@ class Endpoint:
     async def _get(self, scope: dict[str, Any], receive: Receive, send: Send, known: dict[bytes, bytes], headers: Headers) -> None:
         if not is_legacy_header(known.get(b"mcp-protocol-version")):
             raise Unsupported("GET streams belong to the revisions before 2026-07-28; use subscriptions/listen")
-        if b"text/event-stream" not in known.get(b"accept", b"text/event-stream").lower():
+        if not accepts(b"text/event-stream", headers):
             raise Unsupported("GET gives an event stream; accept text/event-stream", status=406)
+        if b"text/event-stream" not in known.get(b"accept", b""):  # by a wildcard; to its server a client must name it
+            headers = [*(field for field in headers if field[0] != b"accept"), (b"accept", b"text/event-stream")]
         session = self._session_of(None, known)
         with Exchange(NOTHING, "legacy", session, headers) as exchange:
             exchange.last_event_id = known.get(b"last-event-id")

@@ -1,13 +1,15 @@
 """A client of 2024-11-05: one event stream from us, one endpoint to POST to, both for the life of its session.
 
 In: GET of the stream's path, POSTs to the endpoint that the first event names. Out: events. To the rest of the house such a client is a
-client on a pair of pipes (`stdio.py`): its POSTs are the input, its events the output. Everything runs in the task of the GET and ends with it.
+client on a pair of pipes (`stdio.py`): its POSTs are the input, its events the output. Everything runs in the task of the GET and ends with it;
+on a server that lends no limit (`stream.py`) beside a reader that notices the client's leaving and a keep-alive.
 Source: 2024-11-05, basic/transports.mdx, "HTTP with SSE".
 """
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 import trio
@@ -20,6 +22,8 @@ from shadowproxy.errors import Overloaded, SessionUnknown
 from shadowproxy.gateway import Gateway
 from shadowproxy.wire.jsonrpc import as_line
 from shadowproxy.wire.sse import KEEP_ALIVE, encode_event
+
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
 WAITING = 16
 """POSTs that may wait to be taken in; the next one waits in its own connection."""
@@ -36,7 +40,7 @@ class Streams2024:
     def __len__(self) -> int:
         return len(self._clients)
 
-    async def stream(self, scope: dict[str, Any], send: Send) -> None:
+    async def stream(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one client until it, or the proxy, ends."""
         if len(self._clients) >= self._config.limits.sessions:
             raise Overloaded(f"{self._config.limits.sessions} sessions are open (limits.sessions); try again later")
@@ -47,15 +51,36 @@ class Streams2024:
             self._clients[id] = inbox
             await answer.start_events(send)
             await answer.flush(send, encode_event(f"{self.messages}?session_id={id}".encode(), event=b"endpoint"))
-            limit = scope.get("extensions", {}).get("shadowproxy.limit")
-            if limit is not None:
-                limit.limit(None, events.end, True)
-                limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE)
-            await StdioServer(self._config, self._gateway, _Lines(lines), events).run()
+            client = StdioServer(self._config, self._gateway, _Lines(lines), events)
+            limit = (scope.get("extensions") or {}).get("shadowproxy.limit")
+            if limit is None:
+                return await self._look_after(client, receive, send)
+            limit.limit(None, events.end, True)
+            limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE)
+            await client.run()
         finally:
             del self._clients[id]
             inbox.close()
             lines.close()
+
+    async def _look_after(self, client: StdioServer, receive: Receive, send: Send) -> None:
+        """On a server that lends no limit: notice that the client has left, and fill the silence until then."""
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            nursery.cancel_scope.cancel(reason="the client left")
+
+        async def comment() -> None:
+            while True:
+                await trio.sleep(self._config.timeouts.keep_alive)
+                await answer.flush(send, KEEP_ALIVE)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            nursery.start_soon(comment)
+            await client.run()
+            nursery.cancel_scope.cancel(reason="the stream is over")
 
     async def post(self, scope: dict[str, Any], body: bytes, send: Send) -> None:
         """One message of a client; its answer goes to the stream."""

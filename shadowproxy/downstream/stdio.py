@@ -24,9 +24,11 @@ log = logging.getLogger("shadowproxy")
 
 CHUNK = 1 << 16
 COURTESY = 2.0
-"""Seconds for telling the upstream, at the end of input, that the session is over."""
+"""Seconds for telling the upstream, at the end of input, what was said last and that the session is over; the same for what the client is to read."""
 STREAM = 1.0
 """Seconds that the client's next request waits for the upstream's own stream to open: what the server says there meanwhile would be lost."""
+TURN = 1.0
+"""Seconds that a notification waits for the one before it to be taken, so that they arrive in order; one that hangs must not hold up the rest."""
 _META_VERSION = META_VERSION.encode()
 _INITIALIZED, _CANCELLED = "notifications/initialized", "notifications/cancelled"
 
@@ -42,6 +44,21 @@ class _Call:
         self.begun = self.silent = self.standing = False
 
 
+class _Turn:
+    """The place of one notification among others: the next one waits for it."""
+
+    __slots__ = ("begun", "over")
+
+    def __init__(self) -> None:
+        self.begun, self.over = trio.Event(), trio.Event()
+
+    async def wait(self) -> None:
+        """Until it has reached the upstream, or has had its time for that."""
+        await self.begun.wait()
+        with trio.move_on_after(TURN):
+            await self.over.wait()
+
+
 class StdioServer:
     """`run` serves one client until its input ends."""
 
@@ -52,8 +69,10 @@ class StdioServer:
         self._by_id: dict[bytes, _Call] = {}  # the newest of each id
         self._session: Session | None = None
         self._listener = trio.CancelScope()
-        self._telling = trio.Semaphore(config.limits.exchanges)
+        self._telling = trio.Semaphore(config.limits.exchanges, max_value=config.limits.exchanges)
+        self._turn: _Turn | None = None  # of the newest notification
         self._input = trio.CancelScope()
+        self._courtesy = 0.0  # until when
         self._draining = self._unread = False
         self._idle = trio.Event()
         self._done = trio.Event()
@@ -152,9 +171,12 @@ class StdioServer:
         return Exchange(message, era, self._session if era == "legacy" else None, None)
 
     async def _tell(self, exchanges: trio.Nursery, exchange: Exchange, scope: trio.CancelScope | None = None) -> None:
-        """Notify the upstream in a task of its own, and cancel `scope` afterwards; past a number of such tasks the client is not read."""
+        """Notify the upstream in a task of its own, after those before, and cancel `scope` afterwards; past a number of such tasks the client is
+        not read."""
         await self._telling.acquire()
-        exchanges.start_soon(self._notify_and_cancel, exchange, scope, name=f"notify {exchange.request.method}")
+        before, self._turn = self._turn, _Turn()
+        exchanges.start_soon(self._notify_in_turn, exchange, scope, before, self._turn, name=f"notify {exchange.request.method}")
+        await trio.lowlevel.checkpoint()  # as for a request: it gets as far as it can first
 
     async def _cancel(self, message: Message, exchanges: trio.Nursery) -> None:
         """A modern request ends with its scope. A legacy one is the server's to cancel: its exchange ends once the server has been told,
@@ -174,11 +196,16 @@ class StdioServer:
         else:
             call.scope.cancel(reason="the client cancelled the request")
 
-    async def _notify_and_cancel(self, exchange: Exchange, scope: trio.CancelScope | None) -> None:
+    async def _notify_in_turn(self, exchange: Exchange, scope: trio.CancelScope | None, before: _Turn | None, turn: _Turn) -> None:
         try:
+            if before is not None and not before.over.is_set():
+                await before.wait()
+            turn.begun.set()
             await self._notify(exchange)
         finally:
+            turn.over.set()
             self._telling.release()
+            self._idle.set()
         if scope is not None:
             scope.cancel(reason="the client cancelled the request, and the server knows")
 
@@ -283,11 +310,16 @@ class StdioServer:
             if not call.silent:
                 call.silent = True
                 self._say(error_message(Overloaded("shadowproxy is shutting down; the request was not finished"), call.exchange.id))
+        self._courtesy = trio.current_time() + COURTESY
+        with trio.move_on_at(self._courtesy - COURTESY / 2):  # noqa: ASYNC912 - the same; what the client said last is to arrive
+            while self._telling.value < self._config.limits.exchanges and not self._unread:
+                self._idle = trio.Event()
+                await self._idle.wait()
 
     async def _farewell(self) -> None:
         if self._session is None:
             return
-        with trio.move_on_after(COURTESY), Exchange(NOTHING, "legacy", self._session, None) as exchange:  # noqa: ASYNC912 - an upstream may have nothing to wait for
+        with trio.move_on_at(self._courtesy), Exchange(NOTHING, "legacy", self._session, None) as exchange:  # noqa: ASYNC912 - an upstream may have nothing to wait for
             try:
                 await self._gateway.end(exchange)
             except ProxyError as error:

@@ -39,9 +39,11 @@ class Stream:
         self._last = 0.0  # how long progress may push the deadline
         self.limit: Limit | None = None
 
-    async def json(self, reply: Message) -> None:
+    async def whole(self, reply: Message) -> None:
+        """The response alone; as an event if it came as one."""
         exchange = self.exchange
-        await answer.send_json(self._send, exchange.status, reply, answer.extra_of(exchange))
+        send = answer.send_as_event if exchange.as_event else answer.send_json
+        await send(self._send, exchange.status, reply, answer.extra_of(exchange))
 
     async def refuse(self, error: ProxyError) -> None:
         """The failure as the whole answer, or as the last event of a stream that has begun."""

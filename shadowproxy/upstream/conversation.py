@@ -9,25 +9,28 @@ GET stream, else to the newest exchange; a change notification to the GET stream
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from shadowproxy.config import Limits
 from shadowproxy.exchange import Exchange, Replies, Reply
 from shadowproxy.upstream.peer import Peer
+from shadowproxy.upstream.questions import SLOW, UNREAD, Questions
 from shadowproxy.upstream.slot import Slot
-from shadowproxy.wire.jsonrpc import BadMessage, Message, key_of
+from shadowproxy.wire.jsonrpc import Message
 
 log = logging.getLogger("shadowproxy")
 
-ASKED = 1000
-"""Requests of the server that may wait for the client's answer at once."""
 _OF_AN_EXCHANGE = ("notifications/message", "notifications/cancelled")
 
 
 class Mailbox:
-    """What waits for a session's one stream of unasked messages, whether anybody listens or not; the oldest makes room for the newest."""
+    """What waits for a session's one stream of unasked messages, whether anybody listens or not; the oldest makes room for the newest.
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    `on_drop` is told what had to go.
+    """
+
+    def __init__(self, limits: Limits, on_drop: Callable[[Message], None] | None = None) -> None:
+        self._limits, self._on_drop = limits, on_drop
         self._slot = self._new()
         self.listening = False
         self.dropped = 0
@@ -49,10 +52,13 @@ class Mailbox:
         if slot is self._slot:
             self.listening = False
             self._slot = self._new()
+            self._slot.take_over(slot)  # what nobody has read waits for the next
 
     def post(self, message: Message, size: int) -> None:
-        while self._slot.full(size) and self._slot.drop_oldest():
+        while self._slot.full(size) and (oldest := self._slot.drop_oldest()) is not None:
             self.dropped += 1
+            if self._on_drop is not None:
+                self._on_drop(oldest)
         self._slot.put(message, size)
 
     def close(self) -> None:
@@ -62,9 +68,9 @@ class Mailbox:
 class Conversation:
     def __init__(self, link: Peer, limits: Limits) -> None:
         self.link = link
-        self.mailbox = Mailbox(limits)
-        self._asked: set[bytes] = set()
-        link.unasked = self.route
+        self.questions = Questions(link)
+        self.mailbox = Mailbox(limits, self._dropped)
+        link.unasked, link.on_abandoned = self.route, self.questions.abandoned
 
     async def call(self, exchange: Exchange) -> Reply:
         return await self.link.call(exchange)
@@ -73,11 +79,10 @@ class Conversation:
         """The client's notification, or its answer to a request of the server; an answer that nobody asked for is dropped."""
         message = exchange.request
         if message.is_response:
-            key = key_of(message.members["id"]) if message.id is not None else b""
-            if key not in self._asked:
-                log.info("the client answered a request that the server has not sent; dropped", extra={"id": repr(key[:64])})
+            id = message.id
+            if id is None or not self.questions.answered(id):
+                log.info("the client answered a request that does not wait for it (any more); dropped", extra={"id": repr(bytes(id or b"")[:64])})
                 return
-            self._asked.discard(key)
         elif message.method == "notifications/cancelled":
             wire = self.link.cancel_by_client(message, exchange.session)
             if wire is None:
@@ -91,25 +96,31 @@ class Conversation:
 
     def route(self, message: Message, size: int) -> None:
         """Called by the link's reader for every message that no exchange asked for by name."""
+        slot = self._exchange_for(message)
         if message.is_request:
-            self._note(message)
-        waiting = self.link.waiting
-        for_exchange = message.is_request or message.method in _OF_AN_EXCHANGE
-        if for_exchange and len(waiting) == 1:
-            next(iter(waiting.values())).put(message, size)
-        elif for_exchange and waiting and not self.mailbox.listening:
-            next(reversed(waiting.values())).put(message, size)
-        else:
+            self.questions.add(message, slot)
+        elif message.method == "notifications/cancelled":
+            self.questions.withdrawn(message)
+        if slot is None:
             self.mailbox.post(message, size)
+        elif not slot.put(message, size):
+            self.questions.lost(message, SLOW)
 
-    def _note(self, message: Message) -> None:
-        try:
-            if len(self._asked) < ASKED:
-                self._asked.add(key_of(message.members["id"]))
-        except BadMessage:
-            pass  # it goes its way; no answer can come back
+    def _exchange_for(self, message: Message) -> Slot | None:
+        """Where it goes if it goes to an exchange."""
+        waiting = self.link.waiting
+        if message.is_request or message.method in _OF_AN_EXCHANGE:
+            if len(waiting) == 1:
+                return next(iter(waiting.values()))
+            if waiting and not self.mailbox.listening:
+                return next(reversed(waiting.values()))
+        return None
+
+    def _dropped(self, message: Message) -> None:
+        self.questions.lost(message, UNREAD)
 
     def close(self) -> None:
         """The session has ended."""
+        self.questions.clear()
         self.mailbox.close()
         self.link.abort()

@@ -12,7 +12,7 @@ import msgspec
 
 from shadowproxy.errors import SpecError
 from shadowproxy.exchange import Exchange
-from shadowproxy.wire.eras import REMOVED
+from shadowproxy.wire.eras import HEADER_MISMATCH, REMOVED
 from shadowproxy.wire.jsonrpc import METHOD_NOT_FOUND, BadMessage, Message, Raw, encode, error_code, text_of
 from shadowproxy.wire.mcp_http import STATUS_OF_CODE, verdict
 from shadowproxy.wire.tool_headers import InvalidTool, Rules, param_verdict, tool_rules
@@ -45,14 +45,24 @@ def status_of(reply: Message) -> int:
 
 
 class ToolRules:
-    """Which arguments of which tool are mirrored in headers, learnt from the server's own `tools/list` when first needed."""
+    """Which arguments of which tool are mirrored in headers, learnt from the server's own `tools/list` when first needed.
+
+    What was learnt holds until the server dies, says that its tools have changed, finds a mismatch itself, or a request breaks the rules as known.
+    """
 
     def __init__(self) -> None:
         self._rules: dict[str, Rules] | None = None
+        self._changes = 0
 
     def forget(self) -> None:
-        """The tools have changed."""
+        """The tools have changed; a list that is on its way is an old one."""
         self._rules = None
+        self._changes += 1
+
+    def heed(self, reply: Message) -> None:
+        """The server's answer to a `tools/call`, which may say that its rules are others."""
+        if error_code(reply) == HEADER_MISMATCH:
+            self.forget()
 
     async def check(self, exchange: Exchange, ask: Ask) -> None:
         """Raises `SpecError` if the `Mcp-Param-*` fields of this `tools/call` are not what its arguments say, by the newest rules.
@@ -63,22 +73,23 @@ class ToolRules:
         if headers is None or request.method != "tools/call":
             return
         name = text_of(request.params().get("name", b"")) or ""
-        learnt = self._rules is None or name not in self._rules
-        if learnt:
-            await self._learn(request, ask)
-        fault = self._fault(name, request, headers)
+        known = self._rules
+        learnt = known is None or name not in known
+        if known is None or learnt:
+            known = await self._learn(request, ask)
+        fault = self._fault(known, name, request, headers)
         if fault is not None and not learnt:  # the tool may have changed since
-            await self._learn(request, ask)
-            fault = self._fault(name, request, headers)
+            fault = self._fault(await self._learn(request, ask), name, request, headers)
         if fault is not None:
             raise fault
 
-    def _fault(self, name: str, request: Message, headers: Any) -> SpecError | None:
-        rules = (self._rules or {}).get(name, ())
+    def _fault(self, known: dict[str, Rules], name: str, request: Message, headers: Any) -> SpecError | None:
+        rules = known.get(name, ())
         return param_verdict(rules, request.level(request.params(), "arguments"), headers) if rules else None
 
-    async def _learn(self, request: Message, ask: Ask) -> None:
+    async def _learn(self, request: Message, ask: Ask) -> dict[str, Rules]:
         rules: dict[str, Rules] = {}
+        changes = self._changes
         cursor: Raw | None = None
         for _ in range(PAGES):
             params: dict[str, object] = {"_meta": {k: v for k, v in request.meta().items() if k != "progressToken"}}
@@ -88,7 +99,9 @@ class ToolRules:
             cursor = _note(reply, rules)
             if cursor is None:
                 break
-        self._rules = rules
+        if changes == self._changes:
+            self._rules = rules
+        return rules
 
 
 def _note(reply: Message, rules: dict[str, Rules]) -> Raw | None:

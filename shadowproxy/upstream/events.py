@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import trio
 
 from shadowproxy.errors import UpstreamBroken
+from shadowproxy.exchange import Exchange
+from shadowproxy.upstream.batches import messages_of
 from shadowproxy.upstream.http1 import Client
 from shadowproxy.wire.jsonrpc import BadMessage, Message
 from shadowproxy.wire.sse import Event, SseParser, TooLarge
@@ -20,14 +22,14 @@ END = 0.05
 
 
 class EventReplies:
-    """`restore` gives a message that has an id its client's id back and raises `UpstreamBroken` for a foreign one."""
+    """`restore` gives a response its client's id back and raises `UpstreamBroken` for a foreign one. `exchange` says whether an event may hold a batch."""
 
     awaits_response = True
-    __slots__ = ("_client", "_last", "_lost", "_parser", "_queue", "last_event_id", "restore", "retry")
+    __slots__ = ("_client", "_exchange", "_last", "_lost", "_parser", "_queue", "last_event_id", "restore", "retry")
 
-    def __init__(self, client: Client, limit: int, restore: Callable[[Message], Message]) -> None:
+    def __init__(self, client: Client, limit: int, restore: Callable[[Message], Message], exchange: Exchange | None = None) -> None:
         client.streaming = True
-        self._client, self.restore = client, restore
+        self._client, self.restore, self._exchange = client, restore, exchange
         self._parser = SseParser(limit)
         self._queue: deque[Message | Event] = deque()
         self._last = False
@@ -50,6 +52,13 @@ class EventReplies:
     @property
     def answered(self) -> bool:
         return self._last
+
+    def whole(self) -> Message | None:
+        """The response, if the stream has come to its end already and held nothing else."""
+        if not self._client.complete or len(self._queue) != 1 or self._lost is not None:
+            return None
+        item = self._queue[0]
+        return item if isinstance(item, Message) and item.is_response else None
 
     def __aiter__(self) -> EventReplies:
         return self
@@ -97,9 +106,20 @@ class EventReplies:
         try:
             message = Message.decode(event.data)
         except BadMessage as error:
-            raise UpstreamBroken(f"an event of the upstream is no JSON-RPC message: {error}") from None
+            message = self._last_of_batch(event, error)
         message.event_id, message.retry = event.id, event.retry
         return self.restore(message) if message.is_response else message
+
+    def _last_of_batch(self, event: Event, error: BadMessage) -> Message:
+        """The messages of a batch go before the last of them, which alone has the event's id: who resumes from there has had them all."""
+        try:
+            if self._exchange is None:
+                raise error
+            *first, last = messages_of(event.data, self._exchange, error)
+        except BadMessage as fault:
+            raise UpstreamBroken(f"an event of the upstream is no JSON-RPC message: {fault}") from None
+        self._queue.extend(self.restore(message) if message.is_response else message for message in first)
+        return last
 
     async def _end(self) -> None:
         if self._client.complete:

@@ -9,7 +9,6 @@ gets a substitute, since servers keep their waiting requests by (session, id) an
 """
 from __future__ import annotations
 
-import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -22,15 +21,19 @@ from shadowproxy.config import Config
 from shadowproxy.connection import Connection
 from shadowproxy.errors import ProxyError, SessionUnknown, UpstreamAnswered, UpstreamBroken, UpstreamRedirects, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Headers, Replies, Reply, Session
+from shadowproxy.service import Starting
 from shadowproxy.upstream import own_client
+from shadowproxy.upstream.batches import messages_of
 from shadowproxy.upstream.connect import UNIX
 from shadowproxy.upstream.conversation import Conversation
 from shadowproxy.upstream.events import EventReplies, StandingReplies
 from shadowproxy.upstream.fields import Fields
-from shadowproxy.upstream.http1 import Client, HttpClient
+from shadowproxy.upstream.http1 import FRESH, Client, HttpClient
 from shadowproxy.upstream.pool import Pool
+from shadowproxy.upstream.slot import Slot
 from shadowproxy.upstream.sse2024 import Link2024, begin
-from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, key_of
+from shadowproxy.upstream.substitutes import Substitutes
+from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, key_of, text_of
 
 _PERHAPS_2024 = (400, 404, 405)
 Connect = Callable[[], Awaitable[Connection]]
@@ -56,16 +59,21 @@ class HttpUpstream:
         self.pool: Pool[Client] = Pool(self._open, size, config.timeouts.queue, f"connections to {self.url}")
         # Answers to a server's requests must get through when every other connection waits for just them.
         self._side: Pool[Client] = Pool(self._open, size, config.timeouts.queue, f"connections to {self.url}")
-        self._substitute = itertools.count(1).__next__
+        self._substitutes = Substitutes()
+        self._doubled = self._substitutes.of
         self.tools = own_client.Tools()
-
+        self.unsent = own_client.Unsent()
+        self._running = Starting()
         self._links: trio.Nursery | None = None  # of servers that speak 2024-11-05 only
         self._only_2024 = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the standing streams of 2024-11-05 until cancelled; then drop the idle connections."""
+        """Keep the standing streams of 2024-11-05, and the pools no larger than their use, until cancelled; then drop the idle connections."""
         try:
             async with trio.open_nursery() as self._links:
+                for pool in (self.pool, self._side):
+                    self._links.start_soon(pool.trim, FRESH)
+                self._running.started()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -121,7 +129,10 @@ class HttpUpstream:
     async def _begin_2024(self, session: Session, exchange: Exchange, refused: UpstreamAnswered | None) -> Conversation:
         """A server that refuses the POST of `initialize` may be of 2024-11-05: a GET tells (2025-03-26, basic/transports.mdx, "Backwards
         Compatibility"). Raises what it `refused` with, if it is not."""
-        assert self._links is not None
+        with trio.move_on_after(self._config.timeouts.connect):
+            await self._running.wait()
+        if self._links is None:
+            raise UpstreamUnreachable("what looks after the connections to the upstream is not running (HttpUpstream.run)")
         link = Link2024(self._config, self._open, self._side, exchange.headers or ())
         try:
             await begin(link, self._links, self._config.timeouts.connect)
@@ -135,13 +146,15 @@ class HttpUpstream:
         session.on_leave(conversation.close)
         return conversation
 
-    async def post(self, exchange: Exchange, headers: Headers) -> Reply:
-        """Send the request with these fields; the lease is the exchange's."""
+    async def post(self, exchange: Exchange, headers: Headers, sending: Callable[[], None] | None = None) -> Reply:
+        """Send the request with these fields; the lease is the exchange's. `sending` is called when it has its connection."""
         id = self._wire_id(exchange)
         request = exchange.request
         body = request.encode() if id is exchange.id else request.encode_as(id)
         client = await self.pool.acquire()
         exchange.on_leave(self.pool.give_back, client)
+        if sending is not None:
+            sending()
         await client.send(self._fields, b"POST", headers, _upstream_id(exchange), body)
         kind = client.known.get(b"content-type", b"").lower()
         if len(client.headers) > 2 or b"content-length" not in client.known:  # else there is nothing but these two
@@ -149,7 +162,12 @@ class HttpUpstream:
         if request.method == "initialize":
             self._began(exchange, client)
         if client.status == 200 and kind.startswith(b"text/event-stream"):
-            return EventReplies(client, self._config.limits.message, partial(_restore, exchange.id, id))
+            restore = partial(_restore, exchange.id, id) if request.method != "initialize" else partial(_greeted, exchange, id)
+            replies = EventReplies(client, self._config.limits.message, restore, exchange)
+            if (reply := replies.whole()) is None:
+                return replies
+            exchange.as_event = True
+            return reply
         if kind.startswith(b"application/json") and not 300 <= client.status < 400:
             while not client.complete:
                 await client.pull()
@@ -159,8 +177,10 @@ class HttpUpstream:
     async def notify(self, exchange: Exchange) -> None:
         if (conversation := _conversation(exchange)) is not None:
             return await conversation.notify(exchange)
+        if exchange.headers is None and self.unsent.holds(exchange):
+            return
         headers = exchange.headers if exchange.headers is not None else own_client.fields(exchange)
-        body = exchange.request.encode()
+        body = self._substitutes.crossing(exchange).encode()
         client = await self._side.acquire()
         exchange.on_leave(self._side.give_back, client)
         await client.send(self._fields, b"POST", headers, _upstream_id(exchange), body)
@@ -187,7 +207,7 @@ class HttpUpstream:
         if client.status != 200 or not client.known.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
             raise await self._refusal(exchange, client)
         exchange.reply_headers = self._fields.back(client.headers)
-        return StandingReplies(client, self._config.limits.message, restore)
+        return StandingReplies(client, self._config.limits.message, restore, exchange)
 
     async def end(self, exchange: Exchange) -> None:
         if _conversation(exchange) is not None and exchange.session is not None:
@@ -213,7 +233,7 @@ class HttpUpstream:
             if session.upstream_id is None:
                 session.id = None
 
-    def _json(self, exchange: Exchange, client: Client, id: Raw) -> Message:
+    def _json(self, exchange: Exchange, client: Client, id: Raw) -> Reply:
         body = client.take()
         if client.status == 404 and _upstream_id(exchange) is not None:
             raise self._lost(exchange)
@@ -222,7 +242,7 @@ class HttpUpstream:
         except BadMessage as error:
             if client.status >= 300:
                 raise self._passed(exchange, client, body) from None
-            raise UpstreamBroken(f"the upstream's answer is no JSON-RPC message: {error}") from None
+            return _batch(body, exchange, id, error)
         exchange.status = client.status
         if not reply.is_response:
             raise UpstreamBroken("the upstream answered a request with something that is not a response")
@@ -266,13 +286,26 @@ class HttpUpstream:
         if flying is None:
             flying = session.upstream = set()
         key = key_of(id)
-        if key in flying:
-            while key in flying:  # a client may call its requests that, too
-                key = b'"shadowproxy-%d"' % self._substitute()
+        if key in flying or (self._doubled and (session, key) in self._doubled):
+            key = self._substitutes.take(exchange, key, flying)
             id = Raw(key)
         flying.add(key)
         exchange.on_leave(flying.discard, key)
         return id
+
+
+def _batch(body: bytes, exchange: Exchange, id: Raw, error: BadMessage) -> Slot:
+    """The messages of a JSON body that is no single one, as a stream. Raises `UpstreamBroken`."""
+    try:
+        messages = messages_of(body, exchange, error)
+    except BadMessage as fault:
+        raise UpstreamBroken(f"the upstream's answer is no JSON-RPC message: {fault}") from None
+    replies = Slot(None, len(messages), 0)
+    for message in messages:
+        replies.put(_restore(exchange.id, id, message) if message.is_response else message, 0)
+    if not messages[-1].is_response:
+        raise UpstreamBroken("the upstream answered a request with a batch that has no response in it")
+    return replies
 
 
 def _upstream_id(exchange: Exchange) -> bytes | None:
@@ -303,6 +336,17 @@ def _restore(asked: Raw | None, sent: Raw, reply: Message) -> Message:
         raise UpstreamBroken(f"the upstream answered another id ({bytes(came or b'none')[:64]!r}) than it was asked")
     members["id"] = asked
     return reply
+
+
+def _greeted(exchange: Exchange, sent: Raw, hello: Message) -> Message:
+    """The answer to `initialize`, which says the revision of the session."""
+    session = exchange.session
+    if session is not None and "result" in hello.members:
+        try:
+            session.version = text_of(hello.result().get("protocolVersion"))
+        except BadMessage:
+            pass  # the client's to judge
+    return _restore(exchange.id, sent, hello)
 
 
 def _key(id: Raw) -> bytes | None:

@@ -4,10 +4,11 @@ In: the settings and the environment. Out: None for ours, else a function that m
 """
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from shadowproxy.config import Config, Upstream
 from shadowproxy.upstream.http1 import Client
@@ -28,6 +29,10 @@ async def open_clients(config: Config) -> AsyncIterator[Callable[[], Client] | N
 
 def proxy_from_environment(upstream: Upstream) -> str | None:
     """What HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say about this upstream's URL."""
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies, proxy_bypass  # with its own HTTP client, which nobody else needs
+
     parts = urlsplit(upstream.url or "")
     proxies = getproxies()
     found = proxies.get(parts.scheme) or proxies.get("all")

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
 
 from shadowproxy.errors import UpstreamAnswered, UpstreamBroken, UpstreamUnreachable
-from shadowproxy.exchange import NOTHING, Exchange, Headers, Reply
+from shadowproxy.exchange import NOTHING, Exchange, Headers, Replies, Reply, Session
 from shadowproxy.upstream.events import EventReplies
 from shadowproxy.wire.eras import HEADER_MISMATCH
-from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, encode, error_code, text_of
+from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, encode, error_code, key_of, text_of
 from shadowproxy.wire.mcp_http import request_headers
 from shadowproxy.wire.sse import Event
 from shadowproxy.wire.tool_headers import InvalidTool, Rules, param_headers, tool_rules
@@ -56,6 +58,10 @@ class Tools:
     def __init__(self) -> None:
         self._rules: dict[str, Rules] = {}
 
+    def forget(self) -> None:
+        """The server says that its tools have changed: what it wants for a call is learnt anew when it refuses one."""
+        self._rules.clear()
+
     def fields(self, request: Message) -> Headers:
         params = request.params()
         rules = self._rules.get(text_of(params.get("name", b"")) or "")
@@ -87,12 +93,30 @@ class Tools:
 async def call(upstream: HttpUpstream, exchange: Exchange) -> Reply:
     """POST with fields of our own, and see the answer through."""
     if exchange.era == "legacy":
-        reply = await upstream.post(exchange, fields(exchange))
+        reply = await upstream.post(exchange, fields(exchange), upstream.unsent.note(exchange))
         return Followed(upstream, _holder(exchange), reply) if isinstance(reply, EventReplies) else reply
     if exchange.request.method == "tools/call":
         return await _call_tool(upstream, exchange)
     reply = await upstream.post(exchange, fields(exchange))
-    return await _learned(upstream, reply) if exchange.request.method == "tools/list" else reply
+    if exchange.request.method == "tools/list":
+        return await _learned(upstream, reply)
+    return reply if isinstance(reply, Message) else Heeded(upstream.tools, reply)
+
+
+class Heeded:
+    """The messages of a modern stream, as they come; a change of the tools that one tells of is heeded here too."""
+
+    def __init__(self, tools: Tools, replies: Replies) -> None:
+        self._tools, self._replies = tools, replies
+
+    def __aiter__(self) -> Heeded:
+        return self
+
+    async def __anext__(self) -> Message | Event:
+        item = await self._replies.__anext__()
+        if isinstance(item, Message) and item.method == "notifications/tools/list_changed":
+            self._tools.forget()
+        return item
 
 
 async def _call_tool(upstream: HttpUpstream, exchange: Exchange) -> Reply:
@@ -138,6 +162,28 @@ async def _learn_all(upstream: HttpUpstream, exchange: Exchange) -> None:
             cursor = reply.result().get("nextCursor") if isinstance(reply, Message) else None
         if cursor is None:
             return
+
+
+class Unsent:
+    """The legacy requests that wait for a connection still. Notifications have connections of their own, and the cancellation of such a request
+    would overtake it: the server could make nothing of it, and would then work on what nobody waits for."""
+
+    def __init__(self) -> None:
+        self._waiting: set[tuple[Session | None, bytes]] = set()
+
+    def note(self, exchange: Exchange) -> Callable[[], None]:
+        """To be called once it is on its way; it is forgotten in any case when the exchange is left."""
+        key = exchange.session, key_of(exchange.request.members["id"])
+        self._waiting.add(key)
+        exchange.on_leave(self._waiting.discard, key)
+        return partial(self._waiting.discard, key)
+
+    def holds(self, notification: Exchange) -> bool:
+        """Whether it cancels one of these, so that the server need not hear of either."""
+        if notification.request.method != "notifications/cancelled":
+            return False
+        id = notification.request.params().get("requestId")
+        return isinstance(id, Raw) and (notification.session, key_of(id)) in self._waiting
 
 
 class Backoff:

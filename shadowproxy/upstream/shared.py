@@ -18,8 +18,8 @@ from shadowproxy.exchange import Exchange, Replies, Reply, Session
 from shadowproxy.upstream.conversation import Mailbox
 from shadowproxy.upstream.peer import Peer
 from shadowproxy.wire.jsonrpc import METHOD_NOT_FOUND, BadMessage, Message, Raw, encode, text_of
+from shadowproxy.wire.levels import LEVELS
 
-LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _EMPTY: Final = Raw(b"{}")
 
 
@@ -77,7 +77,7 @@ class SharedChild:
     def route(self, message: Message, size: int) -> None:
         """Called by the link's reader: a copy for each member that it concerns."""
         if message.is_request:
-            self.link.refuse(message, METHOD_NOT_FOUND, "the clients of this shared server answer no requests", size)
+            self.link.refuse(message.id, METHOD_NOT_FOUND, "the clients of this shared server answer no requests")
             return
         concerns = _concerns(message)
         for member in self._members:

@@ -18,13 +18,15 @@ from shadowproxy.wire.jsonrpc import Message, Raw
 class Slot:
     """At most `count` messages and, beyond a single one, `size` bytes wait. It ends with a response, by `close` or by `fail`."""
 
-    __slots__ = ("_bytes", "_closed", "_count", "_error", "_messages", "_size", "_task", "id", "last", "listens", "session", "token", "wants_log")
+    __slots__ = ("_bytes", "_closed", "_count", "_error", "_messages", "_size", "_task", "greets", "id", "last", "listens", "log_level", "session",
+                 "token")  # fmt: skip
 
     def __init__(self, id: Raw | None, count: int, size: int, session: Session | None = None) -> None:
         self.id = id  # the client's
         self.session = session
         self.token: Raw | None = None  # the client's progress token
-        self.wants_log = self.listens = False  # asked for log lines; is a subscription
+        self.listens = self.greets = False  # is a subscription; is an `initialize`
+        self.log_level: Raw | None = None  # of the log lines that it asked for
         self.last = False  # the response has been taken
         self._count, self._size = count, size
         self._messages: deque[tuple[Message, int]] = deque()
@@ -50,12 +52,13 @@ class Slot:
         self._wake()
         return True
 
-    def drop_oldest(self) -> bool:
-        """Make room; False if nothing waits."""
+    def drop_oldest(self) -> Message | None:
+        """Make room; what was dropped, None if nothing waits."""
         if not self._messages:
-            return False
-        self._bytes -= self._messages.popleft()[1]
-        return True
+            return None
+        message, size = self._messages.popleft()
+        self._bytes -= size
+        return message
 
     def full(self, size: int) -> bool:
         return bool(self._messages) and (len(self._messages) >= self._count or self._bytes + size > self._size)

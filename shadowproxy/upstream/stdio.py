@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 
 import trio
 
 from shadowproxy.config import Config
-from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, SpecError, UpstreamBroken
+from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, SpecError, UpstreamBroken, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Replies, Reply, Session
 from shadowproxy.service import Starting, first_of
 from shadowproxy.upstream import duties
@@ -20,6 +21,7 @@ from shadowproxy.upstream.conversation import Conversation
 from shadowproxy.upstream.era_probe import is_modern
 from shadowproxy.upstream.link import Link
 from shadowproxy.upstream.pool import Pool
+from shadowproxy.upstream.restarts import Restarts
 from shadowproxy.upstream.shared import Member, SharedChild
 from shadowproxy.upstream.slot import Slot
 from shadowproxy.upstream.warden import Warden
@@ -30,8 +32,8 @@ log = logging.getLogger("shadowproxy")
 
 POOL = 100
 """Children at most, unless `upstream.pool` says otherwise."""
-# Restarts of a shared child: doubled from FIRST up to LAST; a child that lived for STEADY seconds starts the count anew.
-FIRST, LAST, STEADY = 0.1, 30.0, 10.0
+REST = 60.0
+"""Seconds after which a child that is leased by exchange (`share = false`), and was not needed, is let go; before twice that."""
 UNSUPPORTED_VERSION = -32022
 
 
@@ -57,6 +59,7 @@ class StdioUpstream:
         self._shared = config.upstream.share is not False
         self._warden = Warden()
         self._children: trio.Nursery | None = None
+        self._running = Starting()
         self._permits = trio.Semaphore(self._size, max_value=self._size)
         self._warm: deque[Link] = deque()
         self._warming = False
@@ -67,19 +70,23 @@ class StdioUpstream:
         self._sharing = trio.Lock()
         self._rules = duties.ToolRules()
         self._pool: Pool[Link] = Pool(self._open_modern, self._size, config.timeouts.queue, "children")
-        self._deaths, self._not_before = 0, 0.0
+        self._deaths, self._warm_deaths = Restarts(), Restarts()
         self.restarts = self.spawned = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look after the children until cancelled; then stop them all."""
-        with self._warden:
-            async with trio.open_nursery() as self._children:
-                self._children.start_soon(self._warm_up)
-                task_status.started()
-                await trio.sleep_forever()
+        try:
+            with self._warden:
+                async with trio.open_nursery() as self._children:
+                    self._children.start_soon(self._warm_up)
+                    self._running.started()
+                    task_status.started()
+                    await self._pool.trim(REST)
+        finally:
+            self._children = None
 
     def statistics(self) -> dict[str, int]:
-        return {"children": self._size - self._permits.value, "children_warm": len(self._warm), "child_restarts": self.restarts, "children_spawned": self.spawned}
+        return {"children": self._size - self._permits.value, "children_warm": sum(link.alive for link in self._warm), "child_restarts": self.restarts, "children_spawned": self.spawned}
 
     # ------------------------------------------------ the seam
     async def call(self, exchange: Exchange) -> Reply:
@@ -91,6 +98,8 @@ class StdioUpstream:
         reply = await link.call(exchange)
         if isinstance(reply, Message):
             exchange.status = duties.status_of(reply)
+            if exchange.status != 200:
+                self._rules.heed(reply)
         return reply
 
     async def notify(self, exchange: Exchange) -> None:
@@ -124,7 +133,7 @@ class StdioUpstream:
             return
         link = await self._take_child()
         if session.upstream is not None or session.ended:  # another request of the session was faster, or it is over
-            return self._warm.appendleft(link)
+            return self._keep_warm(link)
         link.era = "legacy"
         conversation = session.upstream = Conversation(link, self._config.limits)
         link.on_death = session.end
@@ -152,6 +161,7 @@ class StdioUpstream:
         """A living child that has not been spoken to."""
         while self._warm:
             link = self._warm.popleft()
+            link.on_death = None
             if link.alive:
                 break
         else:
@@ -160,16 +170,26 @@ class StdioUpstream:
             self._children.start_soon(self._warm_up)
         return link
 
+    async def _nursery(self) -> trio.Nursery:
+        """Where children live; whoever comes before `run` has begun waits for that."""
+        with trio.move_on_after(self._config.timeouts.queue):
+            await self._running.wait()
+        if self._children is None:
+            raise UpstreamUnreachable("what looks after the server processes is not running (StdioUpstream.run)")
+        return self._children
+
     async def _spawn(self) -> Link:
         """A new child, as soon as the limit allows. Raises `UpstreamUnreachable`, `Overloaded`."""
+        nursery = await self._nursery()
         with trio.move_on_after(self._config.timeouts.queue) as patience:
+            if not self._permits.value:
+                self._pool.spare()  # its permit comes as soon as it has ended
             await self._permits.acquire()
         if patience.cancelled_caught:
             raise Overloaded(f"all {self._size} children are in use (upstream.pool); try again later")
         link = Link(self._config, self._warden)
         starting = Starting()
-        assert self._children is not None
-        self._children.start_soon(self._live, link, starting)
+        nursery.start_soon(self._live, link, starting)
         try:
             await starting.wait()
         except BaseException:
@@ -197,12 +217,27 @@ class StdioUpstream:
             return  # whoever is at it looks again after each child
         self._warming = True
         try:
+            await self._warm_deaths.pause()
             while len(self._warm) < self._config.upstream.warm and self._permits.value > 0:
-                self._warm.append(await self._spawn())
+                self._keep_warm(await self._spawn())
+                await self._warm_deaths.pause()
         except ProxyError as error:
             log.warning("the server process cannot be started", extra={"reason": error.message})
         finally:
             self._warming = False
+
+    def _keep_warm(self, link: Link) -> None:
+        self._warm.append(link)
+        link.on_death = partial(self._died_warm, link, trio.current_time())
+        if link.over:
+            link.on_death()
+
+    def _died_warm(self, link: Link, born: float) -> None:
+        """One that nobody has asked for yet: another takes its place, after a pause."""
+        self._warm.remove(link)
+        self._warm_deaths.died(born)
+        if self._children is not None:
+            self._children.start_soon(self._warm_up)
 
     # ------------------------------------------------ modern: one child for all
     async def _modern_link(self, exchange: Exchange) -> Link:
@@ -226,42 +261,37 @@ class StdioUpstream:
         if self._modern is not None and self._modern.alive:
             return self._modern
         if self._starting is None:
+            nursery = await self._nursery()
+        if self._starting is None:
             self._starting = Starting()
-            assert self._children is not None
-            self._children.start_soon(self._start_modern, self._starting)
+            nursery.start_soon(self._start_modern, self._starting)
         await self._starting.wait()
         assert self._modern is not None
         return self._modern
 
     async def _start_modern(self, starting: Starting) -> None:
         try:
-            if self._deaths:
-                await trio.sleep_until(self._not_before)
+            await self._deaths.pause()
             link = await self._open_modern()
-            born = trio.current_time()
-            link.on_death = lambda: self._died(link, born)
+            link.on_death = partial(self._died, trio.current_time())
             self._modern = link
             self._rules.forget()
             starting.started()
         except ProxyError as error:
-            self._died(None, trio.current_time())
+            self._deaths.died(trio.current_time())
             starting.fail(error)
         finally:
             self._starting = None
             starting.fail(UpstreamBroken("shadowproxy is shutting down"))
 
-    def _died(self, link: Link | None, born: float) -> None:
-        """Note a death, and when the next start may be."""
-        now = trio.current_time()
-        self._deaths = 1 if now - born > STEADY else self._deaths + 1
-        self._not_before = now + min(LAST, FIRST * 2.0 ** min(self._deaths - 1, 30))
-        if link is not None:
-            self.restarts += 1
+    def _died(self, born: float) -> None:
+        self._deaths.died(born)
+        self.restarts += 1
 
     async def _open_modern(self) -> Link:
         """A child that has said, when asked, that it knows the modern era; else the fact is noted for the proxy's life."""
         link = await self._take_child()
-        link.era = "modern"
+        link.era, link.on_tools_changed = "modern", self._rules.forget
         try:
             with trio.move_on_after(self._config.timeouts.request):  # a server that is installed as it starts takes its time
                 self._legacy_only = not await is_modern(link)

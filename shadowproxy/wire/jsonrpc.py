@@ -25,6 +25,7 @@ PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
 
 #: An id longer than this is refused: it is repeated in every table and log line (no specification names a bound).
 MAX_ID_BYTES: Final = 1024
@@ -176,6 +177,11 @@ def decode_batch(data: bytes) -> list[Message]:
     if len(parts) > MAX_BATCH:
         raise BadMessage(f"a batch of more than {MAX_BATCH} messages", INVALID_REQUEST)
     return [Message.decode(bytes(part)) for part in parts]
+
+
+def unpack(data: bytes) -> list[Message]:
+    """A server's batch as single messages; responses last, because nothing is looked for behind an answer. Raises `BadMessage`."""
+    return sorted(decode_batch(data), key=lambda message: message.is_response)
 
 
 def key_of(id: Raw) -> bytes:

@@ -8,6 +8,7 @@ specification demands, or None; and the way round, the headers that a client mus
 """
 from __future__ import annotations
 
+import re
 from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -43,6 +44,7 @@ STATUS_OF_CODE: Final = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32
 _PREFIX: Final = "=?base64?"
 _SUFFIX: Final = "?="
 _OWS: Final = b" \t"
+_NEVER: Final = re.compile(rb"q=0(\.0*)?")
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -61,6 +63,17 @@ class _Version(msgspec.Struct, gc=False):
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
 _decode_version: Final = msgspec.json.Decoder(_Version).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
+
+
+def accepts(kind: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the client takes `kind`: by its name or a wildcard, the narrower deciding; without a word on it, everything (RFC 9110, 12.5.1)."""
+    asked: dict[bytes, bool] = {}
+    for part in b",".join([value for name, value in headers if name == b"accept"]).lower().split(b","):
+        range, *parameters = [piece.strip(b" \t") for piece in part.split(b";")]
+        if range:
+            asked[range] = asked.get(range, False) or not any(_NEVER.fullmatch(parameter) for parameter in parameters)
+    ranges = (kind, kind.partition(b"/")[0] + b"/*", b"*/*")
+    return next((asked[range] for range in ranges if range in asked), not asked)
 
 
 def encode_value(value: str) -> bytes:

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from asgi_client import Direct
 from dialogue import POST, Json
 from fakes import FakeUpstream, Feed, after, answer_to, feeding, hang, note
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -13,6 +15,8 @@ from wires import Client, Response, open_house, request_bytes
 from shadowproxy.config import Limits, Timeouts
 from shadowproxy.errors import UpstreamExited
 from shadowproxy.exchange import Exchange, Reply
+from shadowproxy.wire.jsonrpc import Message
+from shadowproxy.wire.sse import Event
 
 BATCHING = "2025-03-26"
 
@@ -172,3 +176,60 @@ async def test_a_drain_lets_a_batch_finish(autojump_clock: MockClock) -> None:
         house.server.drain()
         assert [one["id"] for one in (await client.response()).messages] == [1, 2]
         assert await client.closed()
+
+
+# ---------------------------------------------------- what every stream has
+async def slowly(exchange: Exchange) -> Reply:
+    """Progress every 50 s, and the answer after as many of them as it is asked for."""
+
+    async def replies() -> AsyncIterator[Message | Event]:
+        for _ in range(int(bytes(exchange.request.params()["notes"]))):
+            await trio.sleep(50)
+            yield note()
+        yield answer_to(exchange)
+
+    return replies()
+
+
+async def test_a_silent_batch_has_comments(autojump_clock: MockClock) -> None:
+    async with open_house(FakeUpstream(by_wait), timeouts=Timeouts(keep_alive=15)) as house:
+        client = house.connect()
+        await client.send(request_bytes(body=batch(request(1, wait=50), request(2, wait=1)), fields=POST))
+        stream = await client.events()
+        assert [(await stream.message() or {})["id"] for _ in range(2)] == [2, 1]
+        assert stream.comments == 3
+
+
+@pytest.mark.parametrize(("notes", "code", "ends"), [(3, None, 150), (30, 1004, 600)])
+async def test_progress_pushes_the_deadline_of_its_own_request(autojump_clock: MockClock, notes: int, code: int | None, ends: float) -> None:
+    async def call(exchange: Exchange) -> Reply:
+        return await (slowly if exchange.request.method == "x" else hang)(exchange)
+
+    async with open_house(FakeUpstream(call), timeouts=Timeouts(request=60, request_max=600)) as house:
+        client = house.connect()
+        messages = (await post(client, request(1, notes=notes), request(2, "hangs"))).messages
+        answers = {one["id"]: one.get("error", {}).get("code") for one in messages if "id" in one}
+        assert (answers, list(answers)) == ({2: 1004, 1: code}, [2, 1])
+        assert (trio.current_time(), house.upstream.open) == (pytest.approx(ends, abs=0.3), set())
+        assert (await post(client, request(1, notes=0))).status == 200
+
+
+async def test_at_shutdown_what_is_not_answered_yet_is_told_so(autojump_clock: MockClock) -> None:
+    async with open_house(FakeUpstream(by_wait)) as house:
+        client = house.connect()
+        await client.send(request_bytes(body=batch(request(1, wait=1), request("a", wait=50), request(2, wait=50)), fields=POST))
+        await trio.sleep(2)
+        house.server.drain()
+        await trio.sleep(2)
+        house.server.cancel("shutdown")
+        messages = (await client.response()).messages
+        assert [(one["id"], one.get("error", {}).get("code")) for one in messages] == [(1, None), ("a", 1101), (2, 1101)]
+        assert (await client.closed(), house.upstream.open, house.gateway.admission.in_flight) == (True, set(), 0)
+
+
+async def test_on_another_server_a_batch_is_the_same(autojump_clock: MockClock) -> None:
+    async with open_house(FakeUpstream(slowly), timeouts=Timeouts(request=60, request_max=600, keep_alive=20)) as house:
+        direct = Direct(house.endpoint, fields=POST, parts=[batch(request(1, notes=3), NOTIFICATION)])
+        await direct.run()
+        assert (direct.status, [one.get("id") for one in direct.messages], direct.whole) == (200, [None, None, None, 1], True)
+        assert (direct.comments, trio.current_time(), len(house.upstream.notes)) == (7, 150, 1)

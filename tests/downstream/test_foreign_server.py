@@ -183,3 +183,15 @@ async def test_a_get_stream_that_breaks(autojump_clock: MockClock) -> None:
         direct = Direct(house.endpoint, method="GET", fields=ACCEPT)
         await direct.run()
         assert (direct.status, len(direct.messages), direct.whole) == (200, 1, True)
+
+
+# ---------------------------------------------------- 2024-11-05
+async def test_the_stream_of_2024_has_comments_and_ends_with_its_client(autojump_clock: MockClock) -> None:
+    async with open_house(FakeUpstream(), timeouts=TIMES, sse_path="/sse") as house, trio.open_nursery() as nursery:
+        direct = Direct(house.endpoint, method="GET", path="/sse", fields=ACCEPT)
+        nursery.start_soon(direct.run)
+        await trio.sleep(46)
+        assert (direct.status, direct.comments, direct.ended.is_set()) == (200, 3, False)
+        direct.leave()
+        await direct.ended.wait()
+        assert trio.current_time() == 46

@@ -111,7 +111,7 @@ async def test_trailers_never_become_headers(autojump_clock: MockClock) -> None:
 # ---------------------------------------------------- any cut of the bytes
 REQUESTS = (request_bytes("POST", "/1", b'{"a": 1}'), CHUNKED, request_bytes("GET", "/2?q"), TRAILED, b"\r\n" + request_bytes("DELETE", "/3"),
             request_bytes("POST", "/4", b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"))  # fmt: skip
-BAD = (b"", b"GET /5 HTTP/1.1\r\n\r\n", b"garbage\r\n\r\n", b"GET /6 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+BAD = (b"", b"GET /5 HTTP/1.1\r\n\r\n", b"garbage\r\n\r\n", b"CONNECT x:6 HTTP/1.1\r\nhost: x:6\r\n\r\n")
 
 
 async def exchanges(pieces: list[bytes]) -> tuple[list[Seen], bytes]:

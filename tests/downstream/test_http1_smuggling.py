@@ -5,12 +5,13 @@ import re
 
 import pytest
 from asgi_apps import Recorder
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 from wires import open_wire
 
 POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
+UPGRADE = b"connection: keep-alive, Upgrade\r\nupgrade: h2c\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
 
 REFUSED: dict[str, tuple[bytes, int]] = {
@@ -60,9 +61,11 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "HTTP/1.0 with chunks and a length": (b"POST / HTTP/1.0\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "a header of a megabyte": (GET + b"foo: " + b"a" * 1_000_000 + b"\r\n\r\n", 431),
     "a hundred thousand headers": (GET + b"a: b\r\n" * 100_000 + b"\r\n", 431),
-    "upgrade to websocket": (GET + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n", 501),
-    "upgrade to h2c with a body": (POST + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\nab", 501),
     "connect": (b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n", 501),
+    "connect with a body and an offer": (b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n" + UPGRADE + b"content-length: 2\r\n\r\nab", 501),
+    "an offer with length and chunked": (POST + UPGRADE + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "an offer with two hosts": (GET + UPGRADE + b"host: y\r\n\r\n", 400),
+    "an offer and a chunk that is none": (POST + UPGRADE + b"transfer-encoding: chunked\r\n\r\nx\r\n", 400),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
 }  # fmt: skip
 
@@ -102,3 +105,37 @@ async def test_what_has_one_reading_is_served(autojump_clock: MockClock, data: b
         answers = await client.rest()
     assert [seen.body for seen in app.seen] == bodies
     assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * len(bodies)
+
+
+@pytest.mark.parametrize(("request_", "body"), [
+    (GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n", b""),
+    (GET + b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n", b""),
+    (POST + UPGRADE + b"content-length: 2\r\n\r\nab", b"ab"),
+    (POST + UPGRADE + b"content-length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED, SMUGGLED),
+    (POST + UPGRADE + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\nupgrade: x\r\n\r\n" % (len(SMUGGLED), SMUGGLED), SMUGGLED),
+    (POST + UPGRADE + b"expect: 100-continue\r\ncontent-length: 0\r\n\r\n", b""),
+], ids=["websocket", "h2c", "a body", "a body that looks like a request", "chunks", "an empty body"])  # fmt: skip
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_an_offer_of_another_protocol_is_ignored_and_what_follows_is_http(autojump_clock: MockClock, request_: bytes, body: bytes, size: int) -> None:
+    """RFC 9110, 7.8. To the parser what follows is the other protocol: bodies and requests behind it must be read as what they are all the same."""
+    app = Recorder()
+    data = request_ * 3 + GET + b"\r\n"
+    async with open_wire(app) as wire:
+        client = wire.connect()
+        for at in range(0, len(data), size):
+            await client.send(data[at : at + size])
+            await wait_all_tasks_blocked()
+        answers = [await client.response("GET") for _ in range(4)]
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [seen.body for seen in app.seen] == [body, body, body, b""]
+    assert all(b"upgrade" not in dict(seen.headers) for seen in app.seen)
+
+
+async def test_a_connection_that_ends_with_an_offer_ends(autojump_clock: MockClock) -> None:
+    app = Recorder()
+    async with open_wire(app) as wire:
+        client = wire.connect()
+        await client.send(POST + b"connection: close, upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\nab" + SMUGGLED)
+        response = await client.response()
+        assert (response.status, response["connection"], await client.closed()) == (200, "close", True)
+    assert [seen.body for seen in app.seen] == [b"ab"]

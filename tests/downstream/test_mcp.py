@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gc
+import json
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from shadowproxy.config import Limits, Timeouts
 from shadowproxy.errors import Overloaded, ProxyError, SpecError, UpstreamAnswered, UpstreamBroken, UpstreamExited
 from shadowproxy.exchange import Call, Exchange, Reply
 from shadowproxy.wire.jsonrpc import BadMessage, Message
+from shadowproxy.wire.sse import SseParser
 
 
 # ---------------------------------------------------- requests
@@ -27,6 +29,19 @@ async def test_a_request_reaches_the_upstream_and_its_response_the_client(autoju
     assert (asked.era, asked.session, plain(asked.request)) == (exchange.era, None, plain(exchange.request))
     assert set(exchange.headers or ()) <= set(asked.headers or ())
     assert house.upstream.open == set()
+
+
+async def test_a_response_that_came_as_an_event_leaves_as_one_and_in_one_piece(autojump_clock: MockClock) -> None:
+    async def as_event(exchange: Exchange) -> Reply:
+        reply = answer_to(exchange)
+        reply.event_id, exchange.as_event = b"7", True
+        return reply
+
+    async with open_house(FakeUpstream(as_event)) as house:
+        response = await house.connect().post(legacy("tools/list"))
+        assert (response.status, response["content-type"], response["transfer-encoding"]) == (200, "text/event-stream", None)
+        (event,) = SseParser(10_000).feed(response.body)
+        assert (event.id, json.loads(event.data)) == (b"7", {"jsonrpc": "2.0", "id": 1, "result": {"of": "tools/list"}})
 
 
 @pytest.mark.parametrize(("version", "params", "era"), [

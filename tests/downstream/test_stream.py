@@ -269,12 +269,24 @@ async def test_a_get_of_the_modern_era_is_not_served(autojump_clock: MockClock) 
         assert (response.status, response["allow"], house.upstream.listeners) == (405, "POST, GET, DELETE, OPTIONS", [])
 
 
-@pytest.mark.parametrize(("accept", "status"), [("text/event-stream", 200), ("application/json, Text/Event-Stream;q=0.5", 200), ("application/json", 406)])
+@pytest.mark.parametrize(("accept", "status"), [
+    ("text/event-stream", 200), ("application/json, Text/Event-Stream;q=0.5", 200), ("application/json", 406), ("*/*", 200), ("text/*", 200), ("text/html, */*;q=0.1", 200),
+    ("text/event-stream;q=0", 406), ("text/html", 406), ("application/*", 406),
+])  # fmt: skip
 async def test_what_a_get_must_accept(autojump_clock: MockClock, accept: str, status: int) -> None:
     async with open_house(FakeUpstream()) as house:
         client = house.connect()
         await client.send(request_bytes("GET", accept=accept))
         assert (await client.head("GET")).status == status
+        asked = [[value for name, value in exchange.headers or () if name == b"accept"] for exchange in house.upstream.listeners]
+        assert asked == ([] if status == 406 else [[accept.encode() if "text/event-stream" in accept else b"text/event-stream"]])
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "text/*", "application/*", "application/json", "text/event-stream", "text/html"])
+async def test_what_a_post_accepts_is_between_it_and_the_server(autojump_clock: MockClock, accept: str | None) -> None:
+    async with open_house(FakeUpstream()) as house:
+        fields = () if accept is None else ((b"accept", accept.encode()),)
+        assert (await house.connect().ask(body=legacy("x").request.encode(), fields=fields, content_type="application/json")).status == 200
 
 
 # ---------------------------------------------------- the drain

@@ -93,8 +93,8 @@ def smuggling_vectors() -> Iterator[Row]:
         ("a header of a megabyte", [get + "foo: ", ["a", 1_000_000], "\r\n\r\n"], 431),
         ("100k headers", [get, ["a: b\r\n", 100_000], "\r\n"], 431),
         ("HTTP/1.0 with TE", "POST / HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        ("upgrade to websocket", get + "connection: upgrade\r\nupgrade: websocket\r\n\r\n", 501),
-        ("upgrade to h2c with a body", post + "connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\nab", 501),
+        ("an offer to upgrade, with two Hosts", get + "connection: upgrade\r\nupgrade: websocket\r\nhost: b\r\n\r\n", 400),
+        ("an offer to upgrade, with two lengths", post + "connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nab", 400),
     ]
     for name, data, status in vectors:
         early = {"slowly": {"answers": [404]}} if isinstance(data, str) and data.startswith(te) else {}

@@ -194,9 +194,11 @@ def wishes() -> Iterator[Row]:
     for value in ("keep-alive", "Keep-Alive", "x", "", "x-a, x-b", "host", "content-length", "transfer-encoding", "te"):
         yield row("connection", f"{value!r} stays", request(f"connection: {value}\r\n"), [200])
     for upgrade in ("websocket", "h2c", "HTTP/2.0", "TLS/1.0", "x", "websocket, h2c"):
-        for line in ("POST", "GET"):
-            yield refused("upgrade", f"{line} to {upgrade}", request(f"connection: upgrade\r\nupgrade: {upgrade}\r\n", f"{line} /mcp HTTP/1.1\r\n"), 501)
-        yield refused("upgrade", f"to {upgrade} in chunks", chunked(chunk(PING) + "0\r\n\r\n", f"connection: keep-alive, Upgrade\r\nupgrade: {upgrade}\r\n"), 501)
+        offer = f"connection: keep-alive, Upgrade\r\nupgrade: {upgrade}\r\n"
+        yield row("upgrade", f"an offer of {upgrade} is ignored", request(offer) * 2 + GOOD, [200] * 3)
+        yield row("upgrade", f"an offer of {upgrade} in chunks", chunked(chunk(PING) + "0\r\n\r\n", offer) * 2 + GOOD, [200] * 3)
+        yield row("upgrade", f"an offer of {upgrade} and the end", [request(f"connection: close, upgrade\r\nupgrade: {upgrade}\r\n"), SMUGGLED], [200], "closed")
+        yield refused("upgrade", f"an offer of {upgrade} before garbage", request(offer, content="", length="transfer-encoding: chunked\r\n") + "x\r\n")
         yield row("upgrade", f"to {upgrade}, not meant", request(f"upgrade: {upgrade}\r\n"), [200])
     yield row("upgrade", "to nothing", request("connection: upgrade\r\n"), [200])
 
@@ -208,7 +210,7 @@ def rows_of_requests() -> Iterator[Row]:
     yield row("in a row", "of two kinds", GOOD + chunked(chunk(PING) + "0\r\n\r\n") + GOOD, [200] * 3)
     yield row("in a row", "with empty lines between", GOOD + "\r\n\r\n" + GOOD, [200] * 2)
     yield row("in a row", "refused by the application alone", request(line="POST /x HTTP/1.1\r\n") + GOOD, [404, 200], slowly={"answers": [404], "then": "closed", "reached": []})
-    for name, bad, status in (("bad length", f"{LINE}{FIELDS}content-length: x\r\n\r\n", 400), ("no Host", "GET /mcp HTTP/1.1\r\n\r\n", 400), ("an upgrade", f"{LINE}{FIELDS}connection: upgrade\r\nupgrade: h2c\r\n\r\n", 501),
+    for name, bad, status in (("bad length", f"{LINE}{FIELDS}content-length: x\r\n\r\n", 400), ("no Host", "GET /mcp HTTP/1.1\r\n\r\n", 400), ("CONNECT", "CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n", 501),
                               ("too many fields", LINE + FIELDS + "a: b\r\n" * 99 + "\r\n", 431), ("too large a body", f"{LINE}{FIELDS}content-length: 99999\r\n\r\n", 413), ("garbage", "\x00\x01\x02\x03\r\n\r\n", 400),
                               ("HTTP/0.9", "GET /\r\n\r\n", 505), ("a coding", f"{LINE}{FIELDS}transfer-encoding: gzip, chunked\r\n\r\n", 501)):  # fmt: skip
         for before in (1, 2, 5):

@@ -113,7 +113,10 @@ def spelled(answer: Answer) -> list[list[Any]]:
 
 def in_words(data: bytes) -> list[Any]:
     """One message: its id as it is spelled, "-" for none, and what it is."""
-    members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    try:
+        members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except RecursionError:
+        return ["?", "too deep"]  # for us, who look at it from deeper down
     outcome = "result" if "result" in members else msgspec.json.decode(members["error"])["code"] if "error" in members else msgspec.json.decode(members["method"])
     return [bytes(members.get("id", b"-")).decode("latin-1"), outcome]
 

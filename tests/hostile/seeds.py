@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import cache
 from random import Random
 
+from hostile import http2
 from hostile.rows import rows, whole
 
 LONGEST = 3000
@@ -17,7 +18,7 @@ JSON = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b'"jsonrpc":"2.0"', b'"
         b"NaN", b"\\u0000", b"\\ud800", b"\\ud83d\\ude00", b"\xc3\xa9", b"\xff", b"\xed\xa0\x80", b" ", b"\n", b"\r", b'"io.modelcontextprotocol/protocolVersion":"2026-07-28"', b'"io.modelcontextprotocol/clientCapabilities":{}',
         b'"name":"a"', b'"arguments":{"a":"x","n":1.0,"o":{"b":true}}', b'"progressToken":1', b"[" * 200]  # fmt: skip
 EVENTS = [b"data: ", b"data:", b"data", b"id: ", b"id: 1\n", b"retry: 5\n", b"event: x\n", b"event: message\n", b":", b"\n", b"\r", b"\r\n", b"\n\n", b"\xef\xbb\xbf", b"\x00", b" ", b"\xe2\x80\xa8", b"x" * 300]
-WORDS = {"http_server": HTTP, "http_client": [*HTTP, *EVENTS, b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 X\r\n\r\n", b"content-type: text/event-stream\r\n"], "json_rpc": JSON, "event_stream": [*EVENTS, *JSON[:8]],
+WORDS = {"http_server": HTTP, "http2": http2.WORDS, "http_client": [*HTTP, *EVENTS, b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 X\r\n\r\n", b"content-type: text/event-stream\r\n"], "json_rpc": JSON, "event_stream": [*EVENTS, *JSON[:8]],
          "lines": [b"\n", b"\r", b"\r\n", b" ", b"\t", b"x" * 500, b"\x0b", b"\x00"], "header_values": [b"=?base64?", b"?=", b"YWRk", b"=", b" ", b"\t", b"\xc3\xa9", b"\xff", b"\r", b"\n", b"\x00"]}  # fmt: skip
 TABLE = {"http_server": ("http_requests", "send"), "http_client": ("http_responses", "answer"), "json_rpc": ("messages", "body"), "lines": ("child_lines", "lines")}
 
@@ -28,6 +29,8 @@ def seeds(target: str) -> tuple[bytes, ...]:
     if target == "event_stream":
         bodies = [body for body in seeds("http_client") if b"text/event-stream" in body]
         return tuple(dict.fromkeys([b"", *(body.partition(b"\r\n\r\n")[2] for body in bodies), b"data: {}\n\n", b"id: 1\ndata: a\ndata: b\nretry: 5\n\n"]))
+    if target == "http2":
+        return tuple(http2.begun())
     if target == "header_values":
         return (b"", b"add", b"=?base64?YWRk?=", b" a ", "\u65e5\u672c".encode())
     table, column = TABLE[target]

@@ -6,7 +6,6 @@ is none of ours (`json`, `h11`, or the few lines of a plain one). Each is for Hy
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -17,6 +16,8 @@ import trio
 import trio.testing
 from asgi_apps import Recorder
 from cancelling import virtually
+from hostile.failures import failures
+from hostile.http2 import http2
 from hostile.memory_client import open_raw
 from wires import open_wire
 
@@ -56,10 +57,7 @@ def http_server(data: bytes, cuts: Sequence[int]) -> None:
 
 async def _served(parts: list[bytes]) -> tuple[list[tuple[str, str, bytes]], list[int], bool]:
     app = Recorder()
-    failures = _Failures()
-    log = logging.getLogger("shadowproxy")
-    log.addHandler(failures)
-    try:
+    with failures() as found:
         async with open_wire(app, LIMITS) as wire, open_raw(wire.connect) as raw:
             for part in parts:
                 await raw.send(part)
@@ -71,21 +69,8 @@ async def _served(parts: list[bytes]) -> tuple[list[tuple[str, str, bytes]], lis
             methods = [seen.method for seen in app.seen] or ["GET"]
             statuses = [answer.status for answer in raw.answers([*methods, "GET"]) if answer.status != 100]
             assert raw.data == b"", raw.data[:100]
-    finally:
-        log.removeHandler(failures)
-    assert not failures.records, failures.records[0].getMessage()
+    assert not found, found[0].getMessage()
     return [(seen.method, seen.path, seen.body) for seen in app.seen], statuses, raw.closed
-
-
-class _Failures(logging.Handler):
-    """Remembers what the server calls a bug of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
 
 
 def _as_h11_reads(data: bytes) -> list[tuple[str, str, bytes]]:
@@ -259,4 +244,4 @@ def header_values(data: bytes, cuts: Sequence[int]) -> None:
     assert not set(encoded) & set(b"\r\n\0")
 
 
-TARGETS: dict[str, Target] = {"http_server": http_server, "http_client": http_client, "json_rpc": json_rpc, "event_stream": event_stream, "lines": lines, "header_values": header_values}
+TARGETS: dict[str, Target] = {"http_server": http_server, "http2": http2, "http_client": http_client, "json_rpc": json_rpc, "event_stream": event_stream, "lines": lines, "header_values": header_values}

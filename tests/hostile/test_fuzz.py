@@ -9,7 +9,7 @@ from hostile.targets import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = {"http_server": 150, "http_client": 150}
+EXAMPLES = {"http_server": 150, "http_client": 150, "http2": 100}
 CUTS = st.lists(st.integers(0, 6000), max_size=8)
 
 
@@ -36,7 +36,7 @@ def test_words_in_any_order(name: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("name", ["json_rpc", "event_stream", "lines", "header_values"])
+@pytest.mark.parametrize("name", ["json_rpc", "event_stream", "lines", "header_values", "http2"])
 def test_the_corpus_itself(name: str) -> None:
     for data in seeds(name):
         TARGETS[name](data, range(1, len(data), 7))

@@ -24,7 +24,7 @@ from shadowproxy.server import open_core
 from shadowproxy.watch import Watch
 
 FAMILIES = families("http_responses")
-REQUEST = request_bytes(body=b'{"jsonrpc":"2.0","id":7,"method":"prompts/list"}', content_type="application/json")
+REQUEST = request_bytes(body=b'{"jsonrpc":"2.0","id":7,"method":"prompts/list"}', content_type="application/json", mcp_protocol_version="2025-11-25")
 FINE = 4096
 SHORT = Timeouts(request=3)
 PATIENCE = 5.0

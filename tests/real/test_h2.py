@@ -130,6 +130,24 @@ async def test_a_client_that_leaves_is_noticed(way: Way) -> None:
                 await trio.sleep(0.01)
 
 
+@pytest.mark.parametrize("engine", ["native", "hypercorn"])
+@pytest.mark.parametrize(("offer", "next"), [("", ""), ("connection: upgrade\r\nupgrade: h2c\r\n", ""), ("", "OPTIONS /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n")],
+                         ids=["plain", "with an upgrade offered", "with its next request sent already"])  # fmt: skip
+async def test_a_client_of_http1_that_leaves_is_noticed(engine: Engine, offer: str, next: str) -> None:
+    talker = Upstream(command=(sys.executable, "-c", SLEEPER), warm=0)
+    async with served(Way(engine, False), upstream=talker) as (proxy, _):
+        request = modern("tools/call", {"name": "x"})
+        fields = "".join(f"{name}: {value}\r\n" for name, value in {**HEADERS, **request["headers"], "content-length": len(request["content"])}.items())
+        with trio.fail_after(20):
+            stream = await trio.open_tcp_stream("127.0.0.1", httpx.URL(proxy.addresses[0]).port or 0)
+            await stream.send_all(f"POST /mcp HTTP/1.1\r\nhost: localhost\r\n{offer}{fields}\r\n{request['content']}{next}".encode())
+            while proxy.statistics()["exchanges"] == 0:
+                await trio.sleep(0.01)
+            await stream.aclose()
+            while proxy.statistics()["exchanges"] or proxy.statistics()["connections"]:
+                await trio.sleep(0.01)
+
+
 @every
 @left_midway
 async def test_a_client_that_does_not_read_holds_nobody_else_up(way: Way) -> None:

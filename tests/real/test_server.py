@@ -63,6 +63,13 @@ async def test_a_port_that_is_taken_is_a_bare_error_and_nothing_was_started() ->
                 raise AssertionError
 
 
+async def test_an_error_of_the_block_is_the_users_own() -> None:
+    with pytest.raises(ValueError, match="mine"):
+        async with open_proxy(Config(listen=("127.0.0.1:0",), upstream=DEMO)) as proxy:
+            assert await tools(proxy.addresses[0]) == 3
+            raise ValueError("mine")
+
+
 async def test_serve_in_a_nursery() -> None:
     async with trio.open_nursery() as nursery:
         proxy = await nursery.start(serve, Config(listen=("127.0.0.1:0",), upstream=DEMO))

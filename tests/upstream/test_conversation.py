@@ -2,87 +2,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from dialogue import NO_ID, Json, legacy, listening, message, plain
-from peer_calls import Calls, calls
+from dialogue import NO_ID, Json, legacy
+from talks import ASK, CHANGED, LOG, heard, talk
 
 from shadowproxy.config import Limits
 from shadowproxy.errors import RequestCancelled
-from shadowproxy.exchange import Exchange, Session
-from shadowproxy.upstream.conversation import ASKED, Conversation
-from shadowproxy.wire.jsonrpc import BadMessage, Message
-
-LIMITS = Limits()
-ASK: Json = {"id": "s1", "method": "sampling/createMessage", "params": {}}
-LOG: Json = {"method": "notifications/message", "params": {"data": "x"}}
-CHANGED: Json = {"method": "notifications/tools/list_changed"}
-
-
-class Talk:
-    """A conversation, its calls, and its one stream of unasked messages."""
-
-    def __init__(self, pipe: Calls, limits: Limits, tasks: trio.Nursery) -> None:
-        self.pipe, self._tasks = pipe, tasks
-        self.conversation = Conversation(pipe.peer, limits)
-        self.session = Session(b"s")
-
-    async def call(self, name: str, id: Any = 1) -> int:
-        line = await self.pipe.call(name, legacy("tools/call", {}, id, self.session))
-        wire: int = line["id"]
-        return wire
-
-    async def listen(self) -> Listener:
-        listener = Listener(self.conversation)
-        self._tasks.start_soon(listener.run)
-        await trio.testing.wait_all_tasks_blocked()
-        return listener
-
-    async def notify(self, **members: Any) -> list[Json]:
-        """What the server is told when the client sends this."""
-        exchange = Exchange(message(**members), "legacy", self.session)
-        with exchange:
-            await self.conversation.notify(exchange)
-        return await self.pipe.sent()
-
-
-class Listener:
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self.heard: list[Json] = []
-        self.ended = False
-        self.scope = trio.CancelScope()
-
-    async def run(self) -> None:
-        with self.scope, listening() as exchange:
-            async for item in self._conversation.listen(exchange):
-                assert isinstance(item, Message)
-                self.heard.append({k: v for k, v in plain(item).items() if k != "jsonrpc"})
-            self.ended = True
-
-    async def leave(self) -> None:
-        self.scope.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-
-
-@asynccontextmanager
-async def talk(limits: Limits = LIMITS) -> AsyncIterator[Talk]:
-    async with calls("legacy", limits) as pipe, trio.open_nursery() as tasks:
-        yield Talk(pipe, limits, tasks)
-        tasks.cancel_scope.cancel()
-
-
-def heard(talk: Talk, name: str) -> list[Json]:
-    """What a finished call was told before its response."""
-    outcome = talk.pipe.outcomes[name]
-    assert isinstance(outcome, list)
-    return [{k: v for k, v in one.items() if k != "jsonrpc"} for one in outcome[:-1]]
-
+from shadowproxy.wire.jsonrpc import BadMessage
 
 # --- whose is it?
 
@@ -203,18 +133,15 @@ async def test_an_answer_with_an_impossible_id_is_refused(id: Any) -> None:
             await t.notify(id=id, result={})
 
 
+async def test_an_answer_without_an_id_is_dropped() -> None:
+    async with talk() as t:
+        assert await t.notify(result={}) == []
+
+
 async def test_an_id_is_the_same_however_it_is_spelled() -> None:
     async with talk() as t:
         t.pipe.peer.deliver(b'{"jsonrpc":"2.0","id":"\\u0061","method":"roots/list"}')
         assert len(await t.notify(id="a", result={})) == 1
-
-
-async def test_a_server_cannot_make_us_remember_without_end() -> None:
-    async with talk() as t:
-        for n in range(ASKED + 50):
-            t.pipe.peer.deliver(b'{"jsonrpc":"2.0","id":%d,"method":"roots/list"}' % n)
-        assert len(await t.notify(id=ASKED - 1, result={})) == 1
-        assert await t.notify(id=ASKED + 49, result={}) == []
 
 
 async def test_notifications_pass() -> None:

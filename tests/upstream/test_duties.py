@@ -133,6 +133,32 @@ async def test_when_they_are_forgotten_they_are_learnt_anew() -> None:
     assert await verdict(rules, server, call(ALL, EU)) == "refused"
 
 
+async def test_a_list_that_was_asked_for_before_the_tools_changed_is_not_kept() -> None:
+    rules, server = ToolRules(), Server([{"name": "query", "inputSchema": {}}])
+
+    async def ask(request: Message) -> Message:
+        reply = await server.ask(request)
+        if len(server.asked) == 1:
+            rules.forget()  # meanwhile
+            server.pages = ([QUERY],)
+        return reply
+
+    await rules.check(call(ALL, EU), ask)
+    with pytest.raises(SpecError):
+        await rules.check(call(ALL, EU), ask)
+
+
+@pytest.mark.parametrize(("reply", "verdict_after"), [
+    ({"error": {"code": -32020, "message": "Header mismatch"}}, "refused"), ({"error": {"code": -32602, "message": "x"}}, "passed"), ({"result": {}}, "passed"),
+])
+async def test_a_server_that_finds_a_mismatch_itself_is_asked_for_its_rules_again(reply: Json, verdict_after: str) -> None:
+    rules, server = ToolRules(), Server([{"name": "query", "inputSchema": {}}])
+    assert await verdict(rules, server, call(ALL, EU)) == "passed"
+    server.pages = ([QUERY],)
+    rules.heed(message(id=1, **reply))
+    assert await verdict(rules, server, call(ALL, EU)) == verdict_after
+
+
 async def test_a_tool_that_nobody_knows_is_the_servers_affair() -> None:
     rules, server = ToolRules(), Server([QUERY])
     assert await verdict(rules, server, call(ALL, EU, "unknown")) == "passed"

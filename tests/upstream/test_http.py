@@ -61,6 +61,23 @@ async def test_bodies_of_a_server_without_length_are_read_to_their_end(autojump_
 
 # --- what is answered
 
+@pytest.mark.parametrize("fields", [{}, {"event_id": "7", "retry": 5}])
+async def test_a_stream_of_the_response_alone_that_came_whole_is_a_message(autojump_clock: trio.testing.MockClock, fields: dict[str, Any]) -> None:
+    async def at_once(asked: Asked, wire: Wire) -> None:
+        lines = f"id: {fields['event_id']}\nretry: {fields['retry']}\n" if fields else ""
+        event = f'{lines}data: {{"jsonrpc":"2.0","id":{asked.message["id"]},"result":{{}}}}\n\n'.encode()
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(event) + event)
+
+    async with upstream_for(at_once) as (upstream, _):
+        exchange = modern("tools/list", id=5)
+        with exchange:
+            reply = await upstream.call(exchange)
+            assert isinstance(reply, Message)
+            assert exchange.as_event
+        assert (reply.event_id, reply.retry) == ((b"7", 5) if fields else (None, None))
+        assert upstream.statistics()["pool_idle"] == 1
+
+
 async def test_events_come_one_by_one_and_the_lease_is_back_with_the_last(autojump_clock: trio.testing.MockClock) -> None:
     async def count(asked: Asked, wire: Wire) -> None:
         await wire.begin_events(x_request="7", mcp_session_id="upstream's")

@@ -8,12 +8,14 @@ import trio
 import trio.testing
 from cancelling import Sword, cancel_everywhere
 from dialogue import LEGACY, NO_ID, Json, legacy
-from http_upstreams import ask, upstream_for
-from peers import Asked, Wire, chunk
+from http_upstreams import URL, ask, upstream_for
+from peers import Asked, Wire, chunk, open_peer
 
-from shadowproxy.config import Timeouts
-from shadowproxy.errors import ProxyError, UpstreamAnswered, UpstreamBroken
+from shadowproxy.config import Config, Timeouts, Upstream
+from shadowproxy.errors import ProxyError, UpstreamAnswered, UpstreamBroken, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Session
+from shadowproxy.service import running
+from shadowproxy.upstream.http import HttpUpstream
 
 
 class Old:
@@ -44,6 +46,29 @@ class Old:
 
 def initialize(session: Session) -> Exchange:
     return legacy("initialize", {"protocolVersion": LEGACY}, "x", session)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_who_comes_before_it_runs_waits_for_that(autojump_clock: trio.testing.MockClock, runs: bool) -> None:
+    async with open_peer(Old("/messages")) as peer:
+        upstream = HttpUpstream(Config(upstream=Upstream(url=URL)), peer.connect)
+        session, replies = Session(b"ours"), list[Json]()
+
+        async def begin() -> None:
+            if runs:
+                replies.extend(await ask(upstream, initialize(session)))
+            else:
+                with pytest.raises(UpstreamUnreachable, match=r"not running \(HttpUpstream\.run\)"):
+                    await ask(upstream, initialize(session))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin)
+            await trio.sleep(5 if runs else 50)
+            async with running(upstream.run):
+                await trio.sleep(5)
+                session.end()
+        assert len(replies) == runs
+        upstream.pool.close()
 
 
 @pytest.mark.parametrize("refusal", [400, 404, 405])

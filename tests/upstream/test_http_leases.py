@@ -17,6 +17,7 @@ from shadowproxy.config import Timeouts
 from shadowproxy.errors import Overloaded, ProxyError
 from shadowproxy.exchange import Session
 from shadowproxy.upstream.http import HttpUpstream
+from shadowproxy.upstream.http1 import FRESH
 from shadowproxy.wire.jsonrpc import Message
 
 
@@ -175,6 +176,22 @@ async def test_an_idle_connection_goes_stale(autojump_clock: trio.testing.MockCl
         await call(upstream, "json")
         assert len(peer.wires) == 2
         assert peer.open == 1
+
+
+async def test_connections_beyond_need_are_closed_soon_and_the_server_sees_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_for(server) as (upstream, peer):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(call, upstream, "json")
+                nursery.start_soon(notify, upstream, "notifications/x")
+        assert peer.open == upstream.statistics()["pool_idle"] == 10
+        for _ in range(10):
+            await trio.sleep(1)
+            await call(upstream, "json")
+        assert peer.open == upstream.statistics()["pool_idle"] == 1
+        await trio.sleep(2 * FRESH)
+        assert peer.open == upstream.statistics()["pool_idle"] == 0
+        await call(upstream, "json")
 
 
 # a client: what it does, when, how long it has patience

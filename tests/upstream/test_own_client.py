@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -11,7 +11,8 @@ from dialogue import LEGACY, MODERN, NO_ID, Json, legacy, modern
 from http_upstreams import ask, upstream_for
 from peers import Asked, Wire
 
-from shadowproxy.exchange import Session
+from shadowproxy.exchange import Replies, Session
+from shadowproxy.wire.jsonrpc import Message
 
 SCHEMA: Json = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}, "n": {"type": "integer", "x-mcp-header": "N"}}}
 TOOL: Json = {"name": "query", "inputSchema": SCHEMA}
@@ -151,6 +152,29 @@ async def test_a_tool_that_changed_meanwhile_is_learnt_anew(autojump_clock: trio
         assert "result" in (await ask(upstream, query()))[0]
         assert peer.asked[-1]["mcp-param-zone"] == "eu"
         assert peer.asked[-1]["mcp-param-region"] is None
+
+
+async def test_a_change_that_the_server_tells_of_is_heeded(autojump_clock: trio.testing.MockClock) -> None:
+    class Telling(Strict):
+        async def __call__(self, asked: Asked, wire: Wire) -> None:
+            if asked.message["method"] != "subscriptions/listen":
+                return await super().__call__(asked, wire)
+            await wire.begin_events()
+            await wire.event({"method": "notifications/prompts/list_changed"})
+            await wire.event({"method": "notifications/tools/list_changed"})
+            await wire.event({"id": asked.message["id"], "result": {}})
+            await wire.end_events()
+
+    async with upstream_for(Telling([TOOL])) as (upstream, _):
+        await ask(upstream, listing())
+        assert upstream.tools.fields(query().request)
+        with modern("subscriptions/listen", {}, 9, http=False) as exchange:
+            told: list[Any] = []
+            async for item in cast("Replies", await upstream.call(exchange)):
+                assert isinstance(item, Message)
+                told.append((item.method, bool(upstream.tools.fields(query().request))))
+        assert told == [("notifications/prompts/list_changed", True), ("notifications/tools/list_changed", False), (None, False)]
+        assert "result" in (await ask(upstream, query()))[0], "learnt anew"
 
 
 async def test_a_pool_of_one_is_enough_for_that(autojump_clock: trio.testing.MockClock) -> None:

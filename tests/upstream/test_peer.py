@@ -165,6 +165,16 @@ async def test_a_legacy_client_cancels_by_its_own_id_within_its_own_session() ->
         assert pipe.outcomes["one"] == [{"jsonrpc": "2.0", "id": 1, "result": {}}]
 
 
+async def test_of_two_in_flight_under_one_id_the_newest_is_cancelled_and_then_the_other() -> None:
+    async with calls("legacy") as pipe:
+        session = Session(b"1")
+        wires = [(await pipe.call(name, legacy("tools/call", {}, 7, session)))["id"] for name in "ab"]
+        note = message(method="notifications/cancelled", params={"requestId": 7})
+        told = [pipe.peer.cancel_by_client(note, session) for _ in range(3)]
+        assert [one and plain(one)["params"]["requestId"] for one in told] == [wires[1], wires[0], None]
+        await trio.testing.wait_all_tasks_blocked()
+
+
 # --- a consumer that is slow
 
 async def test_a_slow_consumer_ends_alone() -> None:

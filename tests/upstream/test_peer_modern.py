@@ -79,12 +79,66 @@ async def test_when_several_asked_nobody_gets_anothers_log(tokens: list[Any]) ->
         assert pipe.peer.dropped == 1
 
 
+@pytest.mark.parametrize(("levels", "line", "gets"), [
+    (["error", "debug"], "info", 1), (["debug", "error"], "info", 0), (["error", "warning"], "info", None), (["error", "debug"], "error", None),
+    (["error", "loud"], "info", 1), (["error"], "loud", 0), (["error"], "debug", None),
+])
+async def test_a_log_line_is_only_of_who_asked_for_its_level(levels: list[str], line: str, gets: int | None) -> None:
+    async with calls() as pipe:
+        for n, level in enumerate(levels):
+            await pipe.call(str(n), tool(n, **{META_LOG_LEVEL: level}))
+        said = {**LOG, "params": {"level": line, "data": "secret"}}
+        await pipe.say(said, *[{"id": n + 1, "result": {}} for n in range(len(levels))])
+        told = [int(name) for name, outcome in pipe.outcomes.items() if isinstance(outcome, list) and len(outcome) == 2]
+        assert told == ([] if gets is None else [gets])
+
+
+async def test_when_all_who_asked_are_one_client_it_gets_the_line_once() -> None:
+    async with calls(stdio=True) as pipe:
+        for n in range(3):
+            await pipe.call(str(n), tool(n, **{META_LOG_LEVEL: "info"}))
+        await pipe.say(LOG, *[{"id": n + 1, "result": {}} for n in range(3)])
+        assert {name: len(outcome) for name, outcome in pipe.outcomes.items() if isinstance(outcome, list)} == {"0": 1, "1": 1, "2": 2}
+
+
+@pytest.mark.parametrize("meta", [{}, {META_SUBSCRIPTION: 1}])
+async def test_a_change_of_the_tools_is_told_to_who_keeps_their_rules(meta: Json) -> None:
+    async with calls() as pipe:
+        told: list[str] = []
+        pipe.peer.on_tools_changed = lambda: told.append("changed")
+        await pipe.call("a", modern("subscriptions/listen", {}))
+        await pipe.say({"method": "notifications/prompts/list_changed", "params": {"_meta": meta}})
+        assert told == []
+        await pipe.say({"method": "notifications/tools/list_changed", "params": {"_meta": meta}})
+        assert told == ["changed"]
+
+
 async def test_a_modern_server_that_asks_is_told_that_it_may_not() -> None:
     async with calls() as pipe:
         await pipe.call("a", tool())
         await pipe.say({"id": 1, "method": "sampling/createMessage", "params": {}})
         assert [(line["id"], line["error"]["code"]) for line in await pipe.sent()] == [(1, -32600)]
         assert pipe.outcomes == {}
+
+
+async def test_a_log_line_of_one_who_has_just_left_reaches_nobody() -> None:
+    """The server may have written it before it read the cancellation. Its answer to a question that was asked afterwards tells that it has read it."""
+    async with calls() as pipe:
+        await pipe.call("leaves", tool(1, **{META_LOG_LEVEL: "info"}))
+        wire = (await pipe.call("stays", tool(2, **{META_LOG_LEVEL: "info"})))["id"]
+        cancelled, question = await pipe.cancel("leaves")
+        assert (cancelled["method"], question["method"]) == ("notifications/cancelled", "server/discover")
+        await pipe.say(LOG)
+        assert pipe.peer.dropped == 1
+        await pipe.say({"id": question["id"], "error": {"code": -32601, "message": "whatever"}}, LOG, {"id": wire, "result": {}})
+        assert pipe.outcomes["stays"] == [{"jsonrpc": "2.0", **LOG}, {"jsonrpc": "2.0", "id": 2, "result": {}}]
+        assert pipe.peer.dropped == 1
+
+
+async def test_one_who_asked_for_no_logs_leaves_without_a_question() -> None:
+    async with calls() as pipe:
+        await pipe.call("a", tool())
+        assert [line["method"] for line in await pipe.cancel("a")] == ["notifications/cancelled"]
 
 
 async def test_a_server_that_only_asks_and_never_reads_fills_nothing() -> None:

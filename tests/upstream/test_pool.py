@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -10,55 +9,11 @@ from cancelling import Sword, cancel_everywhere, virtually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from lending import Lending, Refused, Shop, Thing, conserved
 from machine import TrioMachine
 
 from shadowproxy.errors import Overloaded
 from shadowproxy.upstream.pool import Pool
-
-
-class Thing:
-    """Something that can be lent; `broken` is what makes it unusable."""
-
-    def __init__(self, number: int) -> None:
-        self.number, self.broken, self.aborted, self.users = number, False, 0, 0
-
-    def usable(self) -> bool:
-        return not self.broken and not self.aborted
-
-    def abort(self) -> None:
-        self.aborted += 1
-
-
-class Shop:
-    """Opens things, slowly and sometimes not at all, and keeps them all to be looked at."""
-
-    def __init__(self, opening: Callable[[], Awaitable[None]] | float = 0) -> None:
-        self.made: list[Thing] = []
-        self._opening = opening
-
-    async def open(self) -> Thing:
-        if callable(self._opening):
-            await self._opening()
-        else:
-            await trio.sleep(self._opening)
-        self.made.append(Thing(len(self.made)))
-        return self.made[-1]
-
-    @property
-    def living(self) -> int:
-        return sum(not thing.aborted for thing in self.made)
-
-
-def conserved(pool: Pool[Thing], shop: Shop) -> None:
-    """What holds at every moment."""
-    assert 0 <= pool.leased <= pool.size
-    assert pool.idle <= shop.living <= pool.size
-    assert all(thing.users <= 1 for thing in shop.made)
-
-
-class Refused(Exception):
-    pass
-
 
 # a user: start, time of use, deadline, what happens to its thing
 users = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 7), st.sampled_from(["keeps", "breaks", "raises", "breaks in the pool"]))
@@ -233,90 +188,82 @@ async def test_it_shows_its_state() -> None:
     pool.give_back(held)
 
 
+# --- beyond need
+
+async def test_what_was_not_needed_for_a_while_is_dropped_and_the_rest_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+    shop = Shop()
+    pool: Pool[Thing] = Pool(shop.open, 10, 1, "things")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.trim, 4)
+        things = [await pool.acquire() for _ in range(10)]
+        for thing in things:
+            pool.give_back(thing)
+        for _ in range(20):  # two at a time are in use, every second
+            await trio.sleep(1)
+            async with pool.lease(), pool.lease():
+                pass
+        assert (pool.idle, shop.living) == (2, 2)
+        await trio.sleep(4 - 0.1)
+        assert pool.idle == 2, "nothing goes before it has been idle for so long"
+        await trio.sleep(4 + 0.2)
+        assert (pool.idle, shop.living, pool.leased) == (0, 0, 0)
+        await trio.sleep(1_000_000)
+        async with pool.lease():
+            assert len(shop.made) == 11
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_longest_idle_can_be_dropped_at_once() -> None:
+    shop = Shop()
+    pool: Pool[Thing] = Pool(shop.open, 3, 1, "things")
+    things = [await pool.acquire() for _ in range(2)]
+    for thing in things:
+        pool.give_back(thing)
+    assert [pool.spare(), things[0].aborted, things[1].aborted] == [True, 1, 0]
+    assert [pool.spare(), pool.spare(), pool.idle] == [True, False, 0]
+    async with pool.lease():
+        assert len(shop.made) == 3
+
+
 class PoolMachine(TrioMachine):
     """Users come, wait, open, use, break, leave and are cancelled in any order; time passes now and then."""
 
-    SIZE = 2
-    PATIENCE = 5
-
     def __init__(self) -> None:
         super().__init__()
-        self.shop = Shop(self.opening)
-        self.gates: list[trio.Event] = []
-        self.refusals = 0
-        self.pool: Pool[Thing] = Pool(self.shop.open, self.SIZE, self.PATIENCE, "things")
-        self.scopes: list[trio.CancelScope] = []
-        self.holding: list[tuple[Thing, trio.Event]] = []
-
-    async def opening(self) -> None:
-        gate = trio.Event()
-        self.gates.append(gate)
-        try:
-            await gate.wait()
-        finally:
-            self.gates.remove(gate)
-        if self.refusals:
-            self.refusals -= 1
-            raise Refused
-
-    async def use(self) -> None:
-        with trio.CancelScope() as scope:
-            self.scopes.append(scope)
-            try:
-                async with self.pool.lease() as thing:
-                    assert thing.usable()
-                    thing.users += 1
-                    done = trio.Event()
-                    self.holding.append((thing, done))
-                    try:
-                        await done.wait()
-                    finally:
-                        thing.users -= 1
-                        self.holding.remove((thing, done))
-            except (Refused, Overloaded):
-                pass
-            finally:
-                self.scopes.remove(scope)
+        self.lending = Lending(size=2, patience=5)
 
     @rule()
     def come(self) -> None:
-        self.start(self.use)
+        self.start(self.lending.use)
 
-    @precondition(lambda self: self.gates)
+    @precondition(lambda self: self.lending.gates)
     @rule(refused=st.booleans())
     def open_one(self, refused: bool) -> None:
-        self.refusals = int(refused)
-        self.do(self.gates[0].set)
+        self.do(self.lending.open_one, refused)
 
-    @precondition(lambda self: self.holding)
+    @precondition(lambda self: self.lending.holding)
     @rule(which=st.integers(0, 9), broken=st.booleans())
     def finish(self, which: int, broken: bool) -> None:
-        thing, done = self.holding[which % len(self.holding)]
-        thing.broken = broken
-        self.do(done.set)
+        self.do(self.lending.finish, which, broken)
 
-    @precondition(lambda self: self.scopes)
+    @precondition(lambda self: self.lending.scopes)
     @rule(which=st.integers(0, 9))
     def cancel(self, which: int) -> None:
-        self.do(self.scopes[which % len(self.scopes)].cancel)
+        self.do(self.lending.cancel, which)
 
-    @precondition(lambda self: self.gates and self.scopes)
+    @precondition(lambda self: self.lending.gates and self.lending.scopes)
     @rule(which=st.integers(0, 9))
     def cancel_in_the_moment_of_success(self, which: int) -> None:
-        scope, gate = self.scopes[which % len(self.scopes)], self.gates[0]
-        self.do(lambda: (gate.set(), scope.cancel()))
+        self.do(self.lending.cancel_in_the_moment_of_success, which)
 
-    @precondition(lambda self: self.holding and self.scopes)
+    @precondition(lambda self: self.lending.holding and self.lending.scopes)
     @rule(who=st.integers(0, 9), which=st.integers(0, 9))
     def cancel_as_one_comes_back(self, who: int, which: int) -> None:
-        scope, done = self.scopes[who % len(self.scopes)], self.holding[which % len(self.holding)][1]
-        self.do(lambda: (done.set(), scope.cancel()))
+        self.do(self.lending.cancel_as_one_comes_back, who, which)
 
     @rule()
     def break_all_idle(self) -> None:
-        for thing in self.shop.made:
-            if not thing.users:
-                thing.broken = True
+        self.do(self.lending.break_all_idle)
 
     @rule(seconds=st.integers(1, 6))
     def wait(self, seconds: int) -> None:
@@ -324,12 +271,7 @@ class PoolMachine(TrioMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        conserved(self.pool, self.shop)
-        assert self.pool.idle + self.pool.leased <= self.SIZE
-        assert self.pool.leased == len(self.holding) + len(self.gates)
-        assert self.pool.waiting == len(self.scopes) - self.pool.leased
-        assert not self.pool.waiting or self.pool.leased == self.SIZE
-        assert self.shop.living == self.pool.idle + len(self.holding)
+        self.lending.nothing_is_lost()
 
 
 def test_any_history_conserves_permits() -> None:

@@ -155,10 +155,10 @@ async def test_push_back_undoes_a_take() -> None:
 
 async def test_the_oldest_can_make_room() -> None:
     slot, sent = Slot(None, 3, 30), notes(5)
-    assert not slot.drop_oldest()
+    assert slot.drop_oldest() is None
     for one in sent:
         while slot.full(10):
-            assert slot.drop_oldest()
+            assert slot.drop_oldest() is not None
         assert slot.put(one, 10)
     assert slot.full(1)
     slot.close()

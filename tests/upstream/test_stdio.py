@@ -11,12 +11,15 @@ from cancelling import Sword, cancel_everywhere, virtually
 from dialogue import LEGACY, NO_ID, legacy, listening, modern, response_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stdio_upstreams import ask, begun, upstream_of
+from memory_children import spawning
+from stdio_upstreams import ask, begun, server, upstream_of
 
-from shadowproxy.config import Timeouts
+from shadowproxy.config import Config, Timeouts, Upstream
 from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, UpstreamExited, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Session
-from shadowproxy.upstream.stdio import StdioUpstream
+from shadowproxy.service import running
+from shadowproxy.upstream.restarts import FIRST, LAST
+from shadowproxy.upstream.stdio import REST, StdioUpstream
 from shadowproxy.wire.jsonrpc import Message
 
 
@@ -137,6 +140,51 @@ async def test_one_that_died_while_it_waited_is_never_handed_out(autojump_clock:
         session.end()
 
 
+async def test_one_that_died_while_it_waited_does_not_count_and_is_replaced_with_pauses(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_of(warm=2) as (upstream, nursery):
+        nursery.children[0].close_stdout()  # it is of no use any more, though it lives on for a while
+        await settle()
+        assert upstream.statistics()["children_warm"] == 1
+        nursery.children[0].exit(1)
+        await trio.sleep(FIRST + 0.01)
+        assert (upstream.statistics()["children_warm"], len(nursery.living)) == (2, 2)
+        nursery.on_spawn = lambda child: child.exit(1, "no licence")
+        nursery.children[1].exit(1)
+        await trio.sleep(600)
+        assert 20 < len(nursery.children) < 20 + 600 / LAST, "neither given up nor a busy loop"
+        nursery.on_spawn = None
+        await trio.sleep(LAST)
+        assert upstream.statistics()["children_warm"] == 2
+        session = await begun(upstream)
+        await trio.sleep(LAST)
+        assert upstream.statistics()["children_warm"] == 2
+        session.end()
+
+
+async def test_who_comes_before_it_runs_waits_for_that(autojump_clock: trio.testing.MockClock) -> None:
+    with spawning(server):
+        upstream = StdioUpstream(Config(upstream=Upstream(command=("the-server",), warm=0)))
+        async with trio.open_nursery() as tasks:
+            for exchange in (call("echo"), legacy("initialize", {"protocolVersion": LEGACY}, 0, Session(b"s"))):
+                tasks.start_soon(ask, upstream, exchange)
+            await trio.sleep(5)
+            async with running(upstream.run):
+                while len(tasks.child_tasks) > 0:
+                    await trio.sleep(0.1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_who_comes_when_it_does_not_run_is_told_so(autojump_clock: trio.testing.MockClock, before: bool) -> None:
+    with spawning(server):
+        upstream = StdioUpstream(Config(upstream=Upstream(command=("the-server",), warm=0)))
+        if not before:
+            async with running(upstream.run):
+                await settle()
+        for exchange in (call("echo"), legacy("initialize", {"protocolVersion": LEGACY}, 0, Session(b"s"))):
+            with pytest.raises(UpstreamUnreachable, match=r"not running \(StdioUpstream\.run\)"):
+                await ask(upstream, exchange)
+
+
 async def test_a_stdio_client_has_one_session_so_nothing_is_warmed_after_it(autojump_clock: trio.testing.MockClock) -> None:
     async with upstream_of(stdio=True) as (upstream, nursery):
         await begun(upstream)
@@ -199,6 +247,36 @@ async def test_a_child_is_leased_to_one_exchange_at_a_time(autojump_clock: trio.
             await ask(upstream, call("die"))
         await ask(upstream, call("echo"))
         assert len(nursery.living) in (2, 3)
+
+
+async def test_idle_ones_make_room_for_sessions_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_of(share=False, warm=0, pool=2) as (upstream, nursery):
+        async with trio.open_nursery() as tasks:
+            for _ in range(2):
+                tasks.start_soon(ask, upstream, call("echo", delay=1))
+        start = trio.current_time()
+        one, other = await begun(upstream), await begun(upstream)
+        assert trio.current_time() == start
+        assert len(nursery.living) == 2
+        with pytest.raises(Overloaded):
+            await ask(upstream, call("echo"))
+        one.end()
+        other.end()
+        await ask(upstream, call("echo"))
+
+
+async def test_those_beyond_need_are_let_go(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_of(share=False, warm=0) as (upstream, nursery):
+        async with trio.open_nursery() as tasks:
+            for _ in range(5):
+                tasks.start_soon(ask, upstream, call("echo", delay=1))
+        assert len(nursery.living) == 5
+        for _ in range(30):
+            await ask(upstream, call("echo"))
+            await trio.sleep(REST / 10)
+        assert len(nursery.living) == 1
+        await trio.sleep(2 * REST)
+        assert nursery.living == []
 
 
 Use = Callable[[StdioUpstream], Awaitable[object]]

@@ -13,7 +13,8 @@ from stdio_upstreams import ask, begun, legacy_server, server, upstream_of
 from shadowproxy.config import Timeouts
 from shadowproxy.errors import SpecError, UpstreamBroken, UpstreamExited
 from shadowproxy.exchange import Exchange, Session
-from shadowproxy.upstream.stdio import FIRST, LAST, STEADY
+from shadowproxy.upstream.restarts import FIRST, LAST, STEADY
+from shadowproxy.wire.eras import HEADER_MISMATCH, META_SUBSCRIPTION
 
 
 def call(name: str, id: Any = 1, **arguments: Any) -> Exchange:
@@ -137,6 +138,46 @@ async def test_one_whose_output_has_ended_is_not_handed_out_while_it_lingers(aut
         await trio.testing.wait_all_tasks_blocked()
         assert modern_one.alive
         assert "result" in (await ask(upstream, call("echo")))[0]
+
+
+# --- the server's tools change
+
+@pytest.mark.parametrize("share", [None, False])
+async def test_a_tool_that_gains_a_mirrored_argument_is_held_to_it_once_the_server_says_so(autojump_clock: trio.testing.MockClock, share: bool | None) -> None:
+    mirrored: Json = {}
+
+    async def changing(child: MemoryChild, message: Json) -> None:
+        match message["method"]:
+            case "tools/list":
+                schema = {"type": "object", "properties": {"say": {"type": "string", **mirrored}}}
+                return await child.say({"id": message["id"], "result": {"tools": [{"name": "echo", "inputSchema": schema}]}})
+            case "subscriptions/listen":
+                mirrored["x-mcp-header"] = "Say"
+                meta = {"_meta": {META_SUBSCRIPTION: message["id"]}}
+                await child.say({"method": "notifications/tools/list_changed", "params": meta})
+                return await child.say({"id": message["id"], "result": meta})
+        await server(child, message)
+
+    async with upstream_of(changing, share=share) as (upstream, _):
+        assert "result" in (await ask(upstream, call("echo", say="hi")))[0]
+        assert (await ask(upstream, modern("subscriptions/listen", {})))[0]["method"] == "notifications/tools/list_changed"
+        with pytest.raises(SpecError) as caught:
+            await ask(upstream, call("echo", say="hi"))
+        assert caught.value.rpc_code == HEADER_MISMATCH
+
+
+@pytest.mark.parametrize("code", [HEADER_MISMATCH, -32602])
+async def test_a_mismatch_that_the_server_finds_makes_its_rules_be_asked_for_anew(autojump_clock: trio.testing.MockClock, code: int) -> None:
+    async def strict(child: MemoryChild, message: Json) -> None:
+        if message["method"] == "tools/call":
+            return await child.say({"id": message["id"], "error": {"code": code, "message": "no"}})
+        await server(child, message)
+
+    async with upstream_of(strict) as (upstream, nursery):
+        for _ in range(3):
+            assert (await ask(upstream, call("echo")))[0]["error"]["code"] == code
+        listed = sum(message["method"] == "tools/list" for child in nursery.children for message in child.read)
+        assert listed == (3 if code == HEADER_MISMATCH else 1)
 
 
 # --- modern, but the server is not

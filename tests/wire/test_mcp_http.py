@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.wire.mcp_http import NAMED, STATUS_OF_CODE, decode_value, encode_value, request_headers, shown, text_of, verdict
+from shadowproxy.wire.mcp_http import NAMED, STATUS_OF_CODE, accepts, decode_value, encode_value, request_headers, shown, text_of, verdict
 
 Headers = list[tuple[bytes, bytes]]
 META = b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}}}'
@@ -272,3 +272,13 @@ def test_statuses() -> None:
     assert {code for code, status in STATUS_OF_CODE.items() if status == 400} == {-32700, -32600, -32602, -32020, -32021, -32022}
     assert STATUS_OF_CODE[-32601] == 404
     assert STATUS_OF_CODE.get(-32603, 200) == 200
+
+
+@pytest.mark.parametrize(("values", "accepted"), [
+    ([], True), ([""], True), (["text/event-stream"], True), (["TEXT/Event-Stream ; charset=utf-8"], True), (["application/json", "text/event-stream"], True), (["*/*"], True),
+    (["text/*;q=0.2"], True), (["application/json"], False), (["text/event-streams"], False), (["x-text/event-stream"], False), (["text/event-stream;q=0"], False),
+    (["text/event-stream;q=0.000, */*"], False), (["text/*;q=0, */*"], False), (["*/*;q=0, text/*"], True), (["text/event-stream, text/*;q=0"], True), ([", ,"], True), (["garbage"], False),
+])  # fmt: skip
+def test_what_a_client_accepts(values: list[str], accepted: bool) -> None:
+    fields = [(b"host", b"x"), *((b"accept", value.encode()) for value in values)]
+    assert accepts(b"text/event-stream", fields) is accepted
