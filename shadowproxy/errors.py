@@ -123,6 +123,12 @@ class Unsupported(ProxyError):
     status, code, name = 405, 1204, "unsupported"
 
 
+class TapeMiss(ProxyError):
+    """A replayed tape has no answer for this request; `data` shows the nearest recorded one. Status 200: it is an answer, in place of the server's."""
+
+    status, code, name = 200, 1301, "tape_miss"
+
+
 class SpecError(ProxyError):
     """An error that the specification itself defines, with its own code; `status` as its HTTP page says.
 

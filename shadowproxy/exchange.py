@@ -24,6 +24,10 @@ Call: TypeAlias = Callable[["Exchange"], Awaitable[Reply]]
 Notify: TypeAlias = Callable[["Exchange"], Awaitable[None]]
 Listen: TypeAlias = Callable[["Exchange"], Awaitable[Replies]]
 End: TypeAlias = Callable[["Exchange"], Awaitable[None]]
+#: What passes between the client and the proxy alone: an error or the end of a subscription in the proxy's own words, a cancellation that no server
+#: hears of as such.
+Said: TypeAlias = "Message | Exception"
+Aside: TypeAlias = Callable[["Exchange", Said], None]
 
 NOTHING = Message({}, None)
 """The request of an exchange that only listens."""
@@ -84,11 +88,11 @@ class Exchange(_Owner):
     """One request and all that is held for it. `with exchange:` is the block that owns it.
 
     `headers` are the downstream HTTP fields, lower-case names; None when there is no HTTP downstream, so that the upstream makes its own.
-    `number` is a recorder's.
+    `number`, `asked` and `streamed` are a recorder's.
     `status`, `reply_headers` and `as_event` travel back: what an HTTP downstream answers with, and whether as an event though there is but one.
     """
 
-    __slots__ = ("as_event", "era", "headers", "id", "last_event_id", "number", "reply_headers", "request", "session", "status")
+    __slots__ = ("as_event", "asked", "era", "headers", "id", "last_event_id", "number", "reply_headers", "request", "session", "status", "streamed")
 
     def __init__(self, request: Message, era: Era, session: Session | None = None, headers: Headers | None = None) -> None:
         self._leaving = []
@@ -98,8 +102,8 @@ class Exchange(_Owner):
         self.session = session
         self.headers = headers
         self.status = 200
-        self.as_event = False
-        self.number = 0
+        self.as_event = self.streamed = False
+        self.number = self.asked = 0
         self.reply_headers: Headers = ()
         self.last_event_id: bytes | None = None
 
@@ -132,6 +136,7 @@ class Upstream(Protocol):
 
 
 class Interceptor(Protocol):
-    """Sees every exchange and the next `call`. `notify`, `listen` and `end` are optional methods of the same shape."""
+    """Sees every exchange and the next `call`. `notify`, `listen` and `end` are optional methods of the same shape; so is `aside(exchange, said)`,
+    which is told, synchronously, what passes between the client and the proxy alone (errors that came through `call` may come here once more)."""
 
     async def call(self, next: Call, exchange: Exchange) -> Reply: ...

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from shadowproxy.admission import Admission
-from shadowproxy.exchange import Call, End, Exchange, Interceptor, Listen, Notify, Replies, Reply, Upstream
+from shadowproxy.exchange import Aside, Call, End, Exchange, Interceptor, Listen, Notify, Replies, Reply, Said, Upstream
 
 
 class Gateway:
@@ -21,6 +21,7 @@ class Gateway:
         self.notify: Notify = upstream.notify
         self.listen: Listen = upstream.listen
         self.end: End = upstream.end
+        self._asides: list[Aside] = [aside for one in interceptors if (aside := getattr(one, "aside", None)) is not None]
         for interceptor in reversed(interceptors):
             self._call = partial(interceptor.call, self._call)
             if (notify := getattr(interceptor, "notify", None)) is not None:
@@ -35,6 +36,11 @@ class Gateway:
         if self.admission.enter_nowait(exchange):
             return self._call(exchange)
         return self._call_later(exchange)
+
+    def aside(self, exchange: Exchange, said: Said) -> None:
+        """Tell the interceptors, outermost first, what is said to the client, or by it, past the onion."""
+        for aside in self._asides:
+            aside(exchange, said)
 
     async def _call_later(self, exchange: Exchange) -> Reply:
         await self.admission.enter(exchange)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from shadowproxy.admission import Admission
-from shadowproxy.config import Config
+from shadowproxy.config import Config, Replay
 from shadowproxy.downstream.http_server import HttpServer
 from shadowproxy.downstream.listen import UNIX, Listener, open_sockets, split_address
 from shadowproxy.downstream.mcp import Endpoint
@@ -35,14 +37,27 @@ from shadowproxy.upstream.http_clients import open_clients
 from shadowproxy.upstream.stdio import StdioUpstream
 from shadowproxy.watch import Watch
 
+if TYPE_CHECKING:
+    from shadowproxy.tape.recording.recorder import Recorder
+    from shadowproxy.tape.replaying.replay import TapeUpstream
+
 LAST_WORDS = 1.0
 """Seconds for telling the clients of unfinished exchanges that they will not be finished."""
 
 
 @asynccontextmanager
-async def open_upstream(config: Config, watch: Watch) -> AsyncIterator[HttpUpstream | StdioUpstream]:
-    """What stands behind the proxy, running; left, its connections are closed and its children gone."""
-    if config.upstream.url is not None:
+async def open_upstream(config: Config, watch: Watch) -> AsyncIterator[HttpUpstream | StdioUpstream | TapeUpstream]:
+    """What stands behind the proxy, running; left, its connections are closed and its children gone. Raises `ConfigError` for a tape that is none."""
+    if config.upstream.tape is not None:
+        from shadowproxy.tape.replaying.replay_opening import open_replay  # only who replays pays for its import
+
+        async with AsyncExitStack() as stack:
+            live = None
+            if config.upstream.live:  # nothing is spawned before it is needed
+                behind = attrs.evolve(config, upstream=attrs.evolve(config.upstream, tape=None, warm=0), replay=Replay())
+                live = await stack.enter_async_context(open_upstream(behind, watch))
+            yield await stack.enter_async_context(open_replay(Path(config.upstream.tape), config.replay, live))
+    elif config.upstream.url is not None:
         connect = connector(config.upstream.url, watch, config.timeouts.write)
         async with open_clients(config) as clients:
             upstream = HttpUpstream(config, connect, clients)
@@ -52,6 +67,18 @@ async def open_upstream(config: Config, watch: Watch) -> AsyncIterator[HttpUpstr
         children = StdioUpstream(config)
         async with running(children.run):
             yield children
+
+
+@asynccontextmanager
+async def open_recording(config: Config, interceptors: Sequence[Interceptor]) -> AsyncIterator[tuple[Sequence[Interceptor], Recorder | None]]:
+    """The onion, with a recorder in it if the settings want one; left, its tapes are written and closed. Raises `ConfigError`."""
+    if config.record is None:
+        yield interceptors, None
+        return
+    from shadowproxy.tape.recording.opening import name_of, open_recorder  # only who records pays for its import
+
+    async with open_recorder(config.record, name_of(config)) as recorder:
+        yield recorder.around(interceptors), recorder
 
 
 @asynccontextmanager
@@ -70,11 +97,12 @@ async def open_core(config: Config, watch: Watch, interceptors: Sequence[Interce
 class Proxy:
     """A running proxy. `addresses` are the URLs that clients use; empty when it only speaks on stdio."""
 
-    def __init__(self, config: Config, gateway: Gateway, sessions: Sessions, upstream: HttpUpstream | StdioUpstream) -> None:
+    def __init__(self, config: Config, gateway: Gateway, sessions: Sessions, upstream: HttpUpstream | StdioUpstream | TapeUpstream) -> None:
         self._config, self._gateway, self._sessions, self._upstream = config, gateway, sessions, upstream
         self.addresses: tuple[str, ...] = ()
         self.http: HttpServer | None = None
         self.stdio: StdioServer | None = None
+        self.recorder: Recorder | None = None
         self._accepting = trio.CancelScope()
         self._drained: trio.Event | None = None
 
@@ -121,11 +149,11 @@ class Proxy:
             await self.stdio.finished()
 
     def statistics(self) -> dict[str, int]:
-        """Counts of the moment: exchanges, connections, sessions, and what the upstream holds."""
+        """Counts of the moment: exchanges, connections, sessions, what the upstream holds, what a recording has written and dropped."""
         admission = self._gateway.admission
         counts = {"exchanges": admission.in_flight, "exchanges_waiting": admission.waiting, "exchanges_refused": admission.refused,
                   "connections": 0 if self.http is None else self.http.connections, "sessions": len(self._sessions)}  # fmt: skip
-        return {**counts, **self._upstream.statistics()}
+        return {**counts, **self._upstream.statistics(), **({} if self.recorder is None else self.recorder.statistics())}
 
 
 @asynccontextmanager
@@ -133,9 +161,13 @@ async def open_proxy(config: Config, *, interceptors: Sequence[Interceptor] = ()
     """A proxy that serves while the block runs, and has left nothing behind when the block has ended.
 
     Leaving the block at once ends what is under way; `await proxy.drain()` first to let it finish. `interceptors`: outermost first.
-    Raises `CannotListen` or `BadCertificate` before anything has started. What the block raises leaves it as itself.
+    Raises `CannotListen`, `BadCertificate` or `ConfigError` before anything has started. What the block raises leaves it as itself.
     """
     certificates = None if config.tls is None else Certificates(config.tls)
+    if config.upstream.tape is not None:
+        from shadowproxy.tape.replaying.replay_opening import check  # as below
+
+        check(Path(config.upstream.tape))
     sockets = await open_sockets(config.listen)
     watch = Watch()
     async with AsyncExitStack() as stack:
@@ -144,10 +176,12 @@ async def open_proxy(config: Config, *, interceptors: Sequence[Interceptor] = ()
         listeners = [Listener(sock, watch, config.timeouts.write, certificates) for sock in sockets]
         for listener in listeners:
             stack.callback(listener.close)
+        interceptors, recorder = await stack.enter_async_context(open_recording(config, interceptors))
         await stack.enter_async_context(running(watch.run))
         upstream = await stack.enter_async_context(open_upstream(config, watch))
         gateway, sessions = await stack.enter_async_context(open_core(config, watch, interceptors, upstream))
         proxy = Proxy(config, gateway, sessions, upstream)
+        proxy.recorder = recorder
         standard = stack.enter_context(open_standard_streams()) if config.stdio else None
         connections = await stack.enter_async_context(_open_connections())
         if listeners:

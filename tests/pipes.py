@@ -5,7 +5,7 @@ In: a fake upstream. Out: a `Pipe` to say lines into and to hear lines from. `op
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from wires import FOR_EVER
 
 from shadowproxy.config import Config, Upstream
 from shadowproxy.downstream.stdio import StdioServer
-from shadowproxy.exchange import Exchange
+from shadowproxy.exchange import Exchange, Interceptor
 from shadowproxy.gateway import Gateway
 from shadowproxy.server import open_core
 from shadowproxy.watch import Watch
@@ -90,12 +90,12 @@ def _line(one: Exchange | Message | Json) -> bytes:
 
 
 @asynccontextmanager
-async def open_pipe(upstream: FakeUpstream, **settings: Any) -> AsyncIterator[Pipe]:
+async def open_pipe(upstream: FakeUpstream, interceptors: Sequence[Interceptor] = (), **settings: Any) -> AsyncIterator[Pipe]:
     """`settings` are those of `Config`."""
     config = Config(upstream=Upstream(command=("none",)), stdio=True, **settings)
     watch = Watch()
     try:
-        async with open_core(config, watch, (), upstream) as (gateway, _), trio.open_nursery() as serving:
+        async with open_core(config, watch, interceptors, upstream) as (gateway, _), trio.open_nursery() as serving:
             pipe = Pipe(config, gateway, upstream)
             serving.start_soon(pipe.server.run)
             with trio.fail_after(FOR_EVER):

@@ -13,18 +13,20 @@ FILES = sorted(HOUSE.rglob("*.py"))
 
 #: Import only to the left. Rooms of one step may not import one another, unless the step is open.
 STEPS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "version"),
     ("wire",),
     ("config", "exchange", "service", "watch", "outbox"),
     ("connection",),
-    ("upstream", "sessions", "interceptors", "admission"),
+    ("upstream", "sessions", "interceptors", "admission", "tape"),
     ("gateway",),
     ("downstream",),
     ("server",),
     ("application",),
-    ("__init__", "__main__", "cli"),
+    ("__init__", "__main__", "cli", "testing"),
 )
 OPEN_STEPS = {9}
+#: The rooms of the tape, likewise.
+TAPE_STEPS = ("redaction", "recording", "matching", "replaying", "verifying", "comparing", "viewing", "exchanging")
 
 #: Third-party and risky modules, and the only places that may import them.
 DOORS: dict[str, tuple[str, ...]] = {
@@ -35,9 +37,12 @@ DOORS: dict[str, tuple[str, ...]] = {
     "signal": ("cli/", "upstream/child.py", "upstream/warden.py"),
     "cyclopts": ("cli/",),
     "structlog": ("cli/",),
+    "rich": ("cli/", "tape/"),
+    "lark": ("tape/",),
+    "zstandard": ("tape/",),
     "sqlite3": ("sessions/", "tape/"),
     "asyncio": (),
-    "threading": (),
+    "threading": ("testing/",),
 }
 PURE = ("trio", "socket", "ssl", "subprocess", "httpx", "time", "os")
 MAX_LINES, MAX_FUNCTION = 400, 50
@@ -144,3 +149,12 @@ def _defines(tree: ast.AST, names: list[str]) -> bool:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == names[0]:
             return len(names) == 1 or _defines(node, names[1:])
     return False
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name in TAPE_STEPS and path.parent.parent.name == "tape"], ids=name_of)
+def test_rooms_of_the_tape_import_only_those_before_them(path: Path) -> None:
+    own = TAPE_STEPS.index(path.parent.name)
+    for module in imports(path):
+        match module.split("."):
+            case ["shadowproxy", "tape", other, *_] if other in TAPE_STEPS:
+                assert TAPE_STEPS.index(other) <= own, f"{name_of(path)} imports {module}"

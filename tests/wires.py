@@ -46,6 +46,11 @@ class MemoryConnection(StreamConnection):
         super().__init__(stream, write_timeout)
         self._client = client
         self.stalled = False
+        self.at_once = False  # as to a socket: a write is no checkpoint as long as there is room
+
+    async def write(self, data: bytes) -> None:
+        if not (self.at_once and self.write_nowait(data)):
+            await super().write(data)
 
     def write_nowait(self, data: bytes) -> bool:
         if self._writing or self.stalled:
@@ -283,9 +288,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(app: App, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> AsyncIterator[Wire]:  # noqa: B008 -- frozen
+async def open_wire(app: App, limits: Limits = Limits(), timeouts: Timeouts = Timeouts(), engine: str = "native") -> AsyncIterator[Wire]:  # noqa: B008 -- frozen
     """The real server before `app`, and clients for it."""
-    server, listener = HttpServer(app, limits, timeouts), MemoryListener(timeouts.write)
+    server, listener = HttpServer(app, limits, timeouts, engine), MemoryListener(timeouts.write)
     async with trio.open_nursery() as serving:
         serving.start_soon(trio.serve_listeners, server.serve, [listener])
         serving.start_soon(server.sweep)
@@ -315,7 +320,7 @@ async def open_house(upstream: FakeUpstream, interceptors: Sequence[Interceptor]
     try:
         async with open_core(config, watch, interceptors, upstream) as (gateway, sessions):
             endpoint = Endpoint(config, gateway, sessions, Origins((), config.allowed_hosts, config.allowed_origins))
-            async with open_wire(endpoint, config.limits, config.timeouts) as wire:
+            async with open_wire(endpoint, config.limits, config.timeouts, config.http_engine) as wire:
                 yield House(upstream, config, gateway, sessions, endpoint, wire.server, wire.connect)
     finally:
         watch.close()

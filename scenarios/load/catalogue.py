@@ -9,6 +9,7 @@ from scenarios.load.memory import Memory
 from scenarios.load.pipe_load import PipeLoad
 from scenarios.load.proxies import DIRECT, SHADOWPROXY
 from scenarios.load.startup import Startup
+from scenarios.load.tapes import Tapes
 
 _HTTP = (DIRECT, "nginx", "envoy", SHADOWPROXY, "fastmcp")
 LOADS: dict[str, Load] = {
@@ -23,6 +24,7 @@ LOADS: dict[str, Load] = {
         Latency(),
         Startup(),
         Memory(),
+        Tapes(),
         Flat(),
     )
 }  # fmt: skip

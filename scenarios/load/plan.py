@@ -16,7 +16,8 @@ from scenarios.load.peers import PEERS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-_SETTINGS = ("rows", "connections", "counts", "secs", "repeat", "bytes", "argument", "sessions", "requests")
+_SETTINGS = ("rows", "connections", "counts", "secs", "repeat", "bytes", "argument", "sessions", "requests", "tape_mb")
+TAPE_MB, LONG_TAPE_MB = 100, 2000
 PROXY = (sys.executable, "-m", "shadowproxy")
 
 
@@ -38,6 +39,7 @@ class Plan:
     argument: int
     sessions: int
     requests: int
+    tape_mb: int
     load_cpu: int
     proxy_cpu: int
     peers: Path
@@ -66,6 +68,8 @@ def parse(words: Sequence[str], loads: dict[str, str], slow: Sequence[str]) -> P
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     _add_options(parser)
     a = parser.parse_args(words)
+    if a.long and a.tape_mb == TAPE_MB:
+        a.tape_mb = LONG_TAPE_MB
     if unknown := [name for name in a.loads if name not in loads]:
         parser.error(f"no load {unknown[0]!r}; there are {', '.join(loads)}")
     if len(a.cpus) != 2 or not set(a.cpus) <= (available := os.sched_getaffinity(0)):
@@ -73,10 +77,10 @@ def parse(words: Sequence[str], loads: dict[str, str], slow: Sequence[str]) -> P
     out = a.out.resolve() if a.out else None
     return Plan(
         loads=tuple(a.loads) or tuple(name for name in loads if a.long or name not in slow), rows=tuple(a.rows), connections=tuple(a.connections),
-        counts=tuple(a.counts), secs=a.secs, repeat=a.repeat, bytes=a.bytes, argument=a.argument, sessions=a.sessions, requests=a.requests,
+        counts=tuple(a.counts), secs=a.secs, repeat=a.repeat, bytes=a.bytes, argument=a.argument, sessions=a.sessions, requests=a.requests, tape_mb=a.tape_mb,
         load_cpu=a.cpus[0], proxy_cpu=a.cpus[1], peers=a.peers.resolve(), proxy=tuple(shlex.split(a.proxy)) if a.proxy else PROXY,
         results=out or HERE / "results", page=out / "speed.md" if out else ROOT / "docs" / "speed.md", strict=a.strict,
-        changed=tuple(word for name in (*_SETTINGS, "cpus") if (value := getattr(a, name)) != parser.get_default(name) for word in (f"--{name}", _text(value))),
+        changed=tuple(word for name in (*_SETTINGS, "cpus") if (value := getattr(a, name)) != parser.get_default(name) for word in (f"--{name.replace('_', '-')}", _text(value))),
     )  # fmt: skip
 
 
@@ -92,11 +96,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--argument", type=_count, default=60, help="bytes of a request's argument (default %(default)s)")
     add("--sessions", type=_count, default=4, help="that the connections share (default %(default)s)")
     add("--requests", type=_count, default=1_000_000, help="of the long form (default %(default)s)")
+    add("--tape-mb", type=_count, default=TAPE_MB, help=f"size of the tapes that are measured (default %(default)s; with --long {LONG_TAPE_MB})")
     add("--cpus", type=_numbers, default=(0, 1), metavar="LOAD,PROXY", help="one for load and server, one for the proxy (default 0,1)")
     add("--peers", type=Path, default=PEERS, metavar="DIR", help="where peers.py has installed (default .peers)")
     add("--proxy", metavar="CMD", help="the shadowproxy to measure (default: python -m shadowproxy)")
     add("--out", type=Path, metavar="DIR", help="put results and page there, for a trial")
-    add("--long", action="store_true", help="the long loads, too")
+    add("--long", action="store_true", help=f"the long loads, too, and tapes of {LONG_TAPE_MB} MB")
     add("--strict", action="store_true", help="exit code 1 if a bound was missed or not measured")
 
 

@@ -23,7 +23,7 @@ Believe ratios, not figures: machines differ, and the same machine differs from 
 
     nox -s bench                  all loads; needs gcc, wrk and nginx (Debian: apt-get install gcc libc6-dev wrk nginx-light)
     nox -s bench -- http-json     one of them; `-- --help` tells the rest
-    nox -s bench -- --long        the million requests, too
+    nox -s bench -- --long        the million requests and tapes of 2 GB, too
 """
 
 

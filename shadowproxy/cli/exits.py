@@ -9,5 +9,8 @@ USAGE = 2
 """A wrong word, option or setting; nothing was started."""
 CANNOT_LISTEN = 3
 """An address is taken or not ours, or a certificate cannot be used; nothing was started."""
+DIFFERENT = 4
+"""All went well, and what was compared differs: a verified server from its tape, one tape from another (which differences count, `--fail-on` says);
+or `tape scan` found secrets."""
 CUT_SHORT = 130
 """A second signal ended the drain."""

@@ -12,7 +12,7 @@ from typing import NoReturn
 from shadowproxy.cli import exits
 from shadowproxy.errors import ConfigError
 
-VERBS = ("forward", "reverse", "demo")
+VERBS = ("forward", "reverse", "demo", "replay", "verify", "tape")
 
 
 def main() -> NoReturn:

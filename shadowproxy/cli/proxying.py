@@ -62,6 +62,9 @@ def run(program: Callable[[], Awaitable[int]]) -> int:
     except* (CannotListen, BadCertificate) as group:
         error = first_of(group)
         print(f"shadowproxy: {error.strerror if isinstance(error, CannotListen) else error}", file=sys.stderr)
+    except* ConfigError as group:
+        print(f"shadowproxy: {first_of(group)}", file=sys.stderr)
+        code = exits.USAGE
     except* KeyboardInterrupt:
         code = exits.CUT_SHORT
     return code

@@ -15,7 +15,7 @@ from shadowproxy.errors import ConfigError
 NAMES = {
     "allowed_hosts": "--allow-host", "allowed_origins": "--allow-origin", "tls.cert": "--tls-cert", "tls.key": "--tls-key",
     "tls.client_ca": "--tls-client-ca", "upstream.http2": "--upstream-http2", "upstream.headers": "--header",
-    "timeouts.request": "--request-timeout", "timeouts.drain": "--drain-timeout", "log.level": "--log-level", "log.format": "--log-format",
+    "record.path": "--record", "timeouts.request": "--request-timeout", "timeouts.drain": "--drain-timeout", "log.level": "--log-level", "log.format": "--log-format",
 }  # fmt: skip
 """Options that are not named for the last part of their setting's path."""
 
@@ -37,7 +37,7 @@ def settle(file: str | None, target: str | None, command: Sequence[str], options
     elif command:
         upstream.pop("url", None)
         upstream["command"] = list(command)
-    elif not upstream.get("url") and not upstream.get("command"):
+    elif not upstream.get("url") and not upstream.get("command") and not upstream.get("tape"):
         raise ConfigError("no upstream: give a URL, or a command after --, as in: shadowproxy forward -- my-server --flag")
     try:
         config = structure(settings, file or "")

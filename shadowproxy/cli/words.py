@@ -15,7 +15,11 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from shadowproxy.cli import proxying
+from shadowproxy.cli.main import VERBS
+from shadowproxy.cli.replay_words import Rules
 from shadowproxy.cli.settings import is_url, no_url, pairs
+from shadowproxy.cli.tape_words import tape_app
+from shadowproxy.cli.verify_words import Wanted
 from shadowproxy.errors import ConfigError
 
 HELP = "A proxy for the Model Context Protocol: it stands between MCP clients and MCP servers, and neither notices."
@@ -28,10 +32,14 @@ EXAMPLES = """Examples:
       many clients on HTTP, each with a server of its own
   shadowproxy reverse --listen 127.0.0.1:8080 http://127.0.0.1:9000/mcp
       in front of a server on HTTP
+  shadowproxy replay tape.jsonl
+      a server that answers as the tape's did
+  shadowproxy verify tape.jsonl -- my-server
+      whether a server still answers as it did when the tape was made
 
 Everything after -- is the server's command, verbatim. Exit codes:
 0 ended as asked, 1 a bug, 2 a wrong word or setting, 3 cannot listen,
-130 cut short by a second signal."""
+4 a server or tape differs, 130 cut short by a second signal."""
 _SERVER, _LISTENING, _RUNNING = Group("The server behind", sort_key=1), Group("Listening", sort_key=2), Group("Running", sort_key=3)
 Target = Annotated[str | None, Parameter(help="The server's URL. For a command, put it after -- instead.")]
 
@@ -61,6 +69,7 @@ class Options:
     upstream_http2: Annotated[bool, _say("Speak HTTP/2 to the URL.", _SERVER)] = False
     pool: Annotated[int | None, _say("Most connections or child processes at once.", _SERVER)] = None
     share: Annotated[bool | None, Parameter(help="One child process for many clients (default: 2026-07-28 yes, older revisions no).", group=_SERVER)] = None
+    record: Annotated[str | None, _say("Put every exchange on tape: a file (name.jsonl), or a directory with a file a session.", _RUNNING)] = None
     request_timeout: Annotated[float | None, _say("Seconds until a request must be answered; progress extends it (default 60).", _RUNNING)] = None
     drain_timeout: Annotated[float | None, _say("Seconds that requests under way get at the end (default 30).", _RUNNING)] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _say("What is logged, on standard error (default info).", _RUNNING)] = None
@@ -73,12 +82,14 @@ class Options:
             "tls.cert": self.tls_cert, "tls.key": self.tls_key, "tls.client_ca": self.tls_client_ca, "http_engine": self.http_engine,
             "upstream.env": pairs("--env", self.env), "upstream.cwd": self.cwd, "upstream.headers": pairs("--header", self.header),
             "upstream.authorization": self.authorization, "upstream.http2": self.upstream_http2 or None, "upstream.pool": self.pool,
-            "upstream.share": self.share, "timeouts.request": self.request_timeout, "timeouts.drain": self.drain_timeout,
+            "upstream.share": self.share, "record.path": self.record, "timeouts.request": self.request_timeout, "timeouts.drain": self.drain_timeout,
             "log.level": self.log_level, "log.format": self.log_format,
         }  # fmt: skip
 
 
 _DEFAULTS = Options()
+_ALL = Wanted()
+_RULES = Rules()
 
 
 def parse(words: Sequence[str], command: Sequence[str]) -> int:
@@ -102,6 +113,24 @@ def parse(words: Sequence[str], command: Sequence[str]) -> int:
 
         return demo.run(once=once)
 
+    @app.command
+    def replay(tape: Annotated[str, Parameter(help="A tape, as --record makes it.")], target: Target = None, /, *,
+               options: Options = _DEFAULTS, rules: Rules = _RULES) -> int:  # fmt: skip
+        """Answer from a tape in its server's place: on stdio, or with --listen on HTTP."""
+        from shadowproxy.cli import replaying  # what only it needs would make the others start later
+
+        return replaying.replay(tape, options.config, target, command, {**options.settings(), **rules.settings()})
+
+    @app.command
+    def verify(tape: Annotated[str, Parameter(help="A tape, as --record makes it.")], target: Target = None, /, *, wanted: Wanted = _ALL) -> int:
+        """Play the client's side of a tape against a live server and compare its answers with the recorded ones."""
+        from shadowproxy.cli import verifying  # what only it needs would make the others start later
+
+        return verifying.verify(tape, target, command, wanted)
+
+    if words[:1] == ["tape"] or words[:1] in ([], ["--help"], ["-h"]):
+        app.command(tape_app())
+
     _look_at_the_beginning(list(words), command)
     try:
         result = app(list(words), exit_on_error=False, print_error=False)
@@ -118,13 +147,13 @@ def _look_at_the_beginning(words: list[str], command: Sequence[str]) -> None:
             raise no_url(verb, words[1:])
     elif is_url(verb):
         raise ConfigError(f"a verb comes first, as in: shadowproxy forward {shlex.join(words)}")
-    elif verb not in ("demo", "--help", "-h"):
-        close = difflib.get_close_matches(verb, ["forward", "reverse", "demo", "--version", "--help"], 1)
+    elif verb not in (*VERBS, "--help", "-h"):
+        close = difflib.get_close_matches(verb, [*VERBS, "--version", "--help"], 1)
         if verb.startswith("-"):
             meant = f"did you mean {close[0]}?" if close else f"a verb comes first, as in: shadowproxy forward {shlex.join(words)}"
         else:
             meant = f"did you mean {close[0]}?" if close else f"to run it as a server: shadowproxy -- {shlex.join(words)}"
-        raise ConfigError(f"{verb!r} is none of forward, reverse, demo; {meant}")
+        raise ConfigError(f"{verb!r} is none of {', '.join(VERBS)}; {meant}")
 
 
 def _one_line(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import attrs
 
+from shadowproxy.config.recording import Record
+from shadowproxy.config.replaying import Replay
 from shadowproxy.config.rules import WrongValue, choose, did_you_mean, shown
 from shadowproxy.config.settings import Config, Limits, Log, Timeouts, Tls, Upstream
 from shadowproxy.errors import ConfigError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 MISSING: Mapping[tuple[str | int, ...], str] = {
     ("upstream",): "is missing: it says which server stands behind the proxy, by its url or its command",
     ("tls", "cert"): "is missing: TLS needs a certificate and its key; give both",
+    ("record", "path"): "is missing: it says where tapes go, a file or a directory",
     ("tls", "key"): "is missing: TLS needs a certificate and its key; give both",
 }
 """What to say of a setting that has no default."""
@@ -81,7 +84,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(_made_of(tuple), _array)
     converter.register_structure_hook_func(_made_of(Literal), _choice)
     converter.register_structure_hook_factory(_made_of(Mapping), lambda kind: _mapping(converter, kind))
-    for section in (Upstream, Limits, Timeouts, Tls, Log, Config):
+    for section in (Upstream, Limits, Timeouts, Tls, Record, Replay, Log, Config):
         converter.register_structure_hook(section, _section(converter, section))
     return converter
 

@@ -59,9 +59,11 @@ def whole(least: int) -> Rule:
 
 
 def seconds(*, zero: bool) -> Rule:
-    """Finite seconds above zero; zero too where it means "at once"."""
+    """Finite seconds above zero; zero too where it means "at once"; None where the setting has that as its default."""
 
     def rule(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is None and attribute.default is None:
+            return
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and (value > 0 or (zero and value == 0))
         if not good:
             raise WrongValue(attribute.name, f"must be a number of seconds, {'0 or more' if zero else 'more than 0'}, not {shown(value)}")

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import attrs
 
 from shadowproxy.config import rules, syntax
+from shadowproxy.config.recording import Record
+from shadowproxy.config.replaying import Replay
 
 MIB = 1 << 20
 REQUEST_MAX = 600.0
@@ -36,12 +38,17 @@ def _one_of(default: str, *others: str) -> Any:
     return attrs.field(default=default, validator=rules.one_of(default, *others))
 
 
+_OF_A_LIVE_ONE = ("env", "cwd", "headers", "http2", "proxy", "pool", "share")
+
+
 @attrs.frozen(kw_only=True)
 class Upstream:
-    """The one server behind the proxy: a `url`, or a `command` that is started without a shell."""
+    """The one server behind the proxy: a `url`, a `command` that is started without a shell, or a `tape` that answers in a server's place."""
 
     url: str | None = attrs.field(default=None, validator=rules.text(syntax.url))
     command: tuple[str, ...] = _names(syntax.argument)
+    # A recording; with url or command beside it, these are asked what is not on the tape (replay.on_miss).
+    tape: str | None = attrs.field(default=None, validator=rules.text(syntax.file))
     # Added to the proxy's own environment.
     env: Mapping[str, str] = attrs.field(factory=dict, validator=rules.pairs(syntax.variable))
     cwd: str | None = attrs.field(default=None, validator=rules.text(syntax.directory))
@@ -58,16 +65,22 @@ class Upstream:
     share: bool | None = attrs.field(default=None, validator=rules.switch)
 
     def __attrs_post_init__(self) -> None:
-        if (self.url is None) == (not self.command):
-            raise rules.WrongValue("", f"give one server, either url or command{', not both' if self.command else ''}")
+        if (self.url is None) == (not self.command) and (self.command or self.tape is None):
+            raise rules.WrongValue("", f"give one server, either url or command{', not both' if self.command else ' (or a tape)'}")
         if self.command and not self.command[0]:
             raise rules.WrongValue("command", "must begin with a program, not with an empty string")
         # A setting without effect is a mistake of whoever wrote it, and it may be one about security.
-        for name in ("env", "cwd", "share") if self.url is not None else ("headers", "http2", "proxy"):
+        kind = "url" if self.url is not None else "command" if self.command else "tape"
+        for name in {"url": ("env", "cwd", "share"), "command": ("headers", "http2", "proxy")}.get(kind, _OF_A_LIVE_ONE):
             if getattr(self, name) not in (None, {}, False):
-                raise rules.WrongValue(name, f"has no effect on a {'url' if self.url is not None else 'command'}; leave it out")
-        if self.command and self.authorization != "strip":
-            raise rules.WrongValue("authorization", "has no effect on a command, which gets no headers; leave it out")
+                raise rules.WrongValue(name, f"has no effect on a {kind}; leave it out")
+        if self.url is None and self.authorization != "strip":
+            raise rules.WrongValue("authorization", f"has no effect on a {kind}, which gets no headers; leave it out")
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a server, beside a tape or without one."""
+        return self.url is not None or bool(self.command)
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +152,18 @@ class Config:
     allowed_hosts: tuple[str, ...] = _names(syntax.host)      # Host names beside those listened on; "*" for any
     allowed_origins: tuple[str, ...] = _names(syntax.origin)  # Origins of web pages beside the loopback ones; "*" for any
     tls: Tls | None = None
+    record: Record | None = None
+    replay: Replay = attrs.field(factory=Replay)  # of `upstream.tape`
     http_engine: Literal["native", "hypercorn"] = _one_of("native", "hypercorn")  # for HTTP/1.1; HTTP/2 is always Hypercorn's
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     log: Log = Log()
+
+    def __attrs_post_init__(self) -> None:
+        tape, live, replay = self.upstream.tape, self.upstream.live, self.replay
+        if tape is None and replay != Replay():
+            raise rules.WrongValue("replay", "has no effect without a tape; name one (upstream.tape), or leave it out")
+        if tape is not None and live != replay.needs_live:
+            what = f"{replay.on_miss!r} needs a live server beside the tape: give its url or command" if replay.needs_live else \
+                   f"must be 'forward' or 'record' where a live server stands beside the tape, not {replay.on_miss!r}; or leave the server out"
+            raise rules.WrongValue("replay.on_miss", what)

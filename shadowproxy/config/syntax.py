@@ -124,3 +124,35 @@ def header(name: str, value: str) -> str | None:
     if _CONTROL.search(value):
         return "has a value with a line break or another control character"
     return None if all(ord(character) < 256 for character in value) else "has a value that no header can hold (ISO 8859-1)"
+
+
+def word(text: str) -> str | None:
+    return None if text.strip() else "must not be empty"
+
+
+def pointer(text: str) -> str | None:
+    """A JSON pointer (RFC 6901), in which `*` stands for any member or element."""
+    return None if text.startswith("/") else "must be a JSON pointer, such as /params/arguments/password"
+
+
+def pattern(text: str) -> str | None:
+    """A regular expression that finds something."""
+    try:
+        return "must not match the empty string" if re.compile(text).search("") else None
+    except re.error as error:
+        return f"must be a regular expression ({error})"
+
+
+_METHOD = re.compile(r"[A-Za-z0-9_$./-]+")
+_PACE = re.compile(r"none|recorded|(scale|cap):(\d+(\.\d*)?|\.\d+)")
+
+
+def ignored(text: str) -> str | None:
+    """A JSON pointer into requests, for all methods or for one: METHOD:/pointer."""
+    method, _, rest = text.partition(":/")
+    return None if text.startswith("/") or (rest and _METHOD.fullmatch(method)) else "must be a JSON pointer, such as /params/arguments/now or tools/call:/params/arguments/now"
+
+
+def timing(text: str) -> str | None:
+    """How fast a tape is replayed."""
+    return None if _PACE.fullmatch(text) else "must be none, recorded, scale:FACTOR such as scale:0.5, or cap:SECONDS such as cap:2"

@@ -35,7 +35,7 @@ class Batch(Stream):
     __slots__ = ("_gateway", "_notifications", "_open")
 
     def __init__(self, send: Send, whole: Exchange, timeouts: Timeouts, gateway: Gateway, exchanges: list[Exchange]) -> None:
-        super().__init__(send, whole, timeouts)
+        super().__init__(send, whole, timeouts, gateway.aside)
         self._gateway = gateway
         self._notifications = [exchange for exchange in exchanges if not exchange.request.is_request]
         self._open = {exchange: None for exchange in exchanges if exchange.request.is_request}  # not answered yet, in order
@@ -68,6 +68,7 @@ class Batch(Stream):
         timeouts = self._timeouts
         latest = trio.current_time() + timeouts.request_max
         with inbox:
+            exchange.as_event = True
             try:
                 key_of(exchange.request.members["id"])
                 with trio.fail_after(timeouts.request) as limit, exchange:
@@ -79,11 +80,13 @@ class Batch(Stream):
                             await inbox.send((exchange, item))
                             limit.deadline = min(trio.current_time() + timeouts.request, latest)
             except trio.TooSlowError:
-                await inbox.send((exchange, answer.error_message(UpstreamTimeout(f"no answer within {timeouts.request:g} s"), exchange.id)))
-            except ProxyError as error:
-                await inbox.send((exchange, answer.error_message(error, exchange.id)))
-            except BadMessage as error:
-                await inbox.send((exchange, answer.error_message(SpecError(400, error.code, str(error)), exchange.id)))
+                await inbox.send((exchange, self._fault(exchange, UpstreamTimeout(f"no answer within {timeouts.request:g} s"))))
+            except (ProxyError, BadMessage) as error:
+                await inbox.send((exchange, self._fault(exchange, error)))
+
+    def _fault(self, exchange: Exchange, error: ProxyError | BadMessage) -> Message:
+        self._aside(exchange, error)
+        return answer.error_message(SpecError(400, error.code, str(error)) if isinstance(error, BadMessage) else error, exchange.id)
 
     async def _pass_on(self, outbox: trio.MemoryReceiveChannel[Item]) -> bool:
         """Everything as events. False if the client has left; the rest is awaited all the same (2025-03-26: disconnection is no cancellation)."""
@@ -101,5 +104,5 @@ class Batch(Stream):
     async def refuse(self, error: ProxyError) -> None:
         """What is not answered yet, is answered with this."""
         for exchange in self._open:
-            await answer.send_event(self._send, answer.error_message(error, exchange.id))
+            await answer.send_event(self._send, self._fault(exchange, error))
         await answer.end_events(self._send)

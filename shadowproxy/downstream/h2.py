@@ -2,7 +2,7 @@
 
 In: a `Connection` of ours, already accepted (and decrypted), with the bytes read so far. Out: the ASGI app called once per stream.
 It owns one nursery per connection, in which Hypercorn runs its tasks. Never bare: an exception stays with its connection, writes have the
-connection's deadline and can be cancelled, heads and bodies have our limits. `hypercorn==0.18.*`; tests/downstream/test_h2.py holds the contract.
+connection's deadline and can be cancelled, heads and bodies have our limits. `hypercorn==0.18.*`; tests/real/test_h2.py holds the contract.
 """
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from hypercorn.typing import ConnectionState
 from shadowproxy.config import Limits, Timeouts
 from shadowproxy.connection import Connection, PeerGone
 from shadowproxy.downstream.http1 import App
+from shadowproxy.downstream.own_limit import UNDER_WAY, UnderWay
 
 log = logging.getLogger("shadowproxy")
 
@@ -49,6 +50,7 @@ class HypercornConnection:
         self._protocol: ProtocolWrapper | None = None
         self._group: TaskGroup | None = None
         self._open = 0
+        self._under_way = UnderWay()
         self._writing = trio.Lock()
         self._left = trio.Event()  # the client has
 
@@ -117,14 +119,24 @@ class HypercornConnection:
     async def _write(self, data: bytes) -> None:
         written = False
         try:
-            async with self._writing:
+            await self._my_turn()
+            try:
                 await self.connection.write(data)
+            finally:
+                self._writing.release()
             written = True
         except PeerGone:
             pass
         finally:
             if not written:  # nothing sensible can follow frames that are lost, be it because their writer was cancelled
                 self.connection.abort()  # the reader notices, and tells the protocol
+
+    async def _my_turn(self) -> None:
+        """Take the lock; no checkpoint if it is free, so that a cancellation which is about to strike does not cost the connection."""
+        try:
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._writing.acquire()
 
     async def _time_out(self) -> None:
         await trio.sleep(self._timeouts.idle)
@@ -141,8 +153,8 @@ class HypercornConnection:
             return
         self._open += 1
         try:
-            left = None if scope["http_version"] == "2" else self._left
-            body = _Body(receive, partial(self._in_time, send), self._timeouts.body, self._limits.body, left)
+            left, out = (None, send) if scope["http_version"] == "2" else (self._left, partial(self._perhaps_last, send))
+            body = _Body(receive, partial(self._in_time, out), self._timeouts.body, self._limits.body, left)
             await self._app({**scope, **self._extras()}, body.receive, body.send)
         except PeerGone:
             pass  # the stream's end, not the connection's
@@ -150,6 +162,12 @@ class HypercornConnection:
             self._open -= 1
             if (self._draining or self._left.is_set()) and not self._open:
                 self._scope.deadline = trio.current_time() + LAST_BYTES
+
+    async def _perhaps_last(self, send: Send, event: dict[str, Any]) -> None:
+        """In HTTP/1.1 the answer of a draining connection says that it is the last, or the client would send its next request into the void."""
+        if self._draining and event["type"] == "http.response.start":
+            event = {**event, "headers": [*event["headers"], (b"connection", b"close")]}
+        await send(event)
 
     async def _in_time(self, send: Send, event: dict[str, Any]) -> None:
         """Within the write deadline, which a client that makes no room for an answer would otherwise never meet. Raises `PeerGone`."""
@@ -180,18 +198,22 @@ class HypercornConnection:
         return 400 if any(_CONTROL.search(value) for _, value in headers) else None
 
     def _extras(self) -> dict[str, Any]:
-        return {"extensions": self._base["extensions"]} if "extensions" in self._base else {}
+        return {"extensions": {**self._base.get("extensions", {}), UNDER_WAY: self._under_way}}
 
     # ------------------------------------------------ what the server calls, synchronously
     def sweep(self, now: float) -> None:
         """Hypercorn keeps its own deadlines."""
 
     def cancel(self, reason: str) -> None:
-        """End what is under way. (Over HTTP/2 the client sees its streams end.)"""
-        self._scope.cancel(reason=reason)
+        """End what is under way: exchanges with a last word, upon which the connection ends; without any it ends now."""
+        self._draining = True
+        if not self._under_way.end(reason):
+            self._scope.cancel(reason=reason)
 
     def drain(self) -> None:
+        """Standing streams end politely, and the connection after its last answer; an idle one ends now."""
         self._draining = True
+        self._under_way.drain()
         if not self._open:
             self._scope.cancel(reason="drain")
 

@@ -337,8 +337,9 @@ class Http1:
             self.connection.abort()
 
     def cancel(self, reason: str) -> None:
-        """End the exchange under way; its `late` answers in its stead."""
-        self.reason = reason
+        """End the exchange under way; its `late` answers in its stead. Who came first says why."""
+        if not self.scope.cancel_called:
+            self.reason = reason
         self.scope.cancel(reason=reason)
 
     def drain(self) -> None:

@@ -67,7 +67,7 @@ class HttpServer:
             try:
                 await self._run(engine)
             except Http2 as beginning:
-                engine = self._hypercorn(connection, "h2", beginning.first)
+                engine = self._engine_for(connection, "h2", beginning.first)
                 await self._run(engine)
         except PeerGone:
             pass
@@ -80,11 +80,11 @@ class HttpServer:
             connection.on_gone = None
             connection.abort()
 
-    def _engine_for(self, connection: Connection, alpn: str) -> Engine:
-        if self._draining:  # it has begun during the handshake
+    def _engine_for(self, connection: Connection, alpn: str, first: bytes = b"") -> Engine:
+        if self._draining:  # it has begun during the handshake, or the preface
             raise PeerGone("shutting down")
         if alpn == "h2" or self._engine == "hypercorn":
-            return self._hypercorn(connection, alpn, b"")
+            return self._hypercorn(connection, alpn, first)
         return Http1(connection, self._app, self._base(connection), self._limits, self._timeouts)
 
     async def _run(self, engine: Engine) -> None:

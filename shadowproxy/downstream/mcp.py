@@ -16,6 +16,7 @@ from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
 from shadowproxy.downstream.batch import Batch
 from shadowproxy.downstream.origins import Origins
+from shadowproxy.downstream.own_limit import UNDER_WAY
 from shadowproxy.downstream.sse2024 import Streams2024
 from shadowproxy.downstream.stream import Stream, within_own_limit
 from shadowproxy.errors import Forbidden, MessageTooLarge, ProxyError, SpecError, Unsupported, UpstreamAnswered
@@ -99,13 +100,15 @@ class Endpoint:
         if is_batch(body):
             return await self._post_batch(scope, receive, send, body, known, headers)
         message = Message.decode(body)
+        exchange: Exchange | None = None
         try:
             exchange = self._exchange(message, known, headers)
             if not message.is_request:
                 return await self._notify(exchange, send)
         except (ProxyError, BadMessage) as error:
+            self._gateway.aside(exchange or Exchange(message, "legacy", None, headers), error)
             return await _refuse(send, error, message.id)
-        await self._bounded(self._run, Stream(send, exchange, self._config.timeouts), scope, receive, exchange.era == "modern")
+        await self._bounded(self._run, Stream(send, exchange, self._config.timeouts, self._gateway.aside), scope, receive, exchange.era == "modern")
 
     def _exchange(self, message: Message, known: dict[bytes, bytes], headers: Headers) -> Exchange:
         """Whose message it is and in which era. Raises `ProxyError`, `BadMessage`."""
@@ -171,7 +174,7 @@ class Endpoint:
         extensions = scope.get("extensions")
         limit = None if extensions is None else extensions.get("shadowproxy.limit")
         if limit is None:
-            return within_own_limit(run, stream, receive, self._config.timeouts.request, cancel_when_gone)
+            return within_own_limit(run, stream, receive, self._config.timeouts.request, cancel_when_gone, (extensions or {}).get(UNDER_WAY))
         stream.limit = limit
         limit.limit(self._config.timeouts.request, stream.late, cancel_when_gone)
         return run(stream)
@@ -210,7 +213,7 @@ class Endpoint:
             exchange.last_event_id = known.get(b"last-event-id")
             if session is not None:
                 self._sessions.hold(session, exchange, listening=True)
-            stream = Stream(send, exchange, self._config.timeouts)
+            stream = Stream(send, exchange, self._config.timeouts, self._gateway.aside)
             await self._bounded(self._listen, stream, scope, receive, True)
 
     async def _listen(self, stream: Stream) -> None:

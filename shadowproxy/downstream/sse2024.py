@@ -2,7 +2,7 @@
 
 In: GET of the stream's path, POSTs to the endpoint that the first event names. Out: events. To the rest of the house such a client is a
 client on a pair of pipes (`stdio.py`): its POSTs are the input, its events the output. Everything runs in the task of the GET and ends with it;
-on a server that lends no limit (`stream.py`) beside a reader that notices the client's leaving and a keep-alive.
+where no limit is lent, within one of its own (`own_limit.py`).
 Source: 2024-11-05, basic/transports.mdx, "HTTP with SSE".
 """
 from __future__ import annotations
@@ -17,6 +17,7 @@ import trio
 from shadowproxy.config import Config
 from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
+from shadowproxy.downstream.own_limit import UNDER_WAY, OwnLimit, UnderWay
 from shadowproxy.downstream.stdio import StdioServer
 from shadowproxy.errors import Overloaded, SessionUnknown
 from shadowproxy.gateway import Gateway
@@ -52,9 +53,10 @@ class Streams2024:
             await answer.start_events(send)
             await answer.flush(send, encode_event(f"{self.messages}?session_id={id}".encode(), event=b"endpoint"))
             client = StdioServer(self._config, self._gateway, _Lines(lines), events)
-            limit = (scope.get("extensions") or {}).get("shadowproxy.limit")
+            extensions = scope.get("extensions") or {}
+            limit = extensions.get("shadowproxy.limit")
             if limit is None:
-                return await self._look_after(client, receive, send)
+                return await self._within_own_limit(client, events, receive, extensions.get(UNDER_WAY))
             limit.limit(None, events.end, True)
             limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE)
             await client.run()
@@ -63,24 +65,11 @@ class Streams2024:
             inbox.close()
             lines.close()
 
-    async def _look_after(self, client: StdioServer, receive: Receive, send: Send) -> None:
-        """On a server that lends no limit: notice that the client has left, and fill the silence until then."""
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            nursery.cancel_scope.cancel(reason="the client left")
-
-        async def comment() -> None:
-            while True:
-                await trio.sleep(self._config.timeouts.keep_alive)
-                await answer.flush(send, KEEP_ALIVE)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            nursery.start_soon(comment)
-            await client.run()
-            nursery.cancel_scope.cancel(reason="the stream is over")
+    async def _within_own_limit(self, client: StdioServer, events: _Events, receive: Receive, under_way: UnderWay | None) -> None:
+        limit = OwnLimit(float("inf"), events.send, under_way)
+        events.send = limit.send
+        limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE)
+        await limit.around(client.run, events.end, receive, True)
 
     async def post(self, scope: dict[str, Any], body: bytes, send: Send) -> None:
         """One message of a client; its answer goes to the stream."""
@@ -116,14 +105,14 @@ class _Events(trio.abc.SendStream):
     """Lines of a pipe, as events for one client."""
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self.send = send
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         body = b"".join(encode_event(line) for line in bytes(data).splitlines())
-        await answer.flush(self._send, body)
+        await answer.flush(self.send, body)
 
     async def end(self, reason: str) -> None:
-        await answer.end_events(self._send)
+        await answer.end_events(self.send)
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -194,6 +194,7 @@ class StdioServer:
         if call.exchange.era == "legacy" and call.begun:
             await self._tell(exchanges, self._exchange(message), call.scope)
         else:
+            self._gateway.aside(call.exchange, message)
             call.scope.cancel(reason="the client cancelled the request")
 
     async def _notify_in_turn(self, exchange: Exchange, scope: trio.CancelScope | None, before: _Turn | None, turn: _Turn) -> None:
@@ -212,7 +213,6 @@ class StdioServer:
     # ------------------------------------------------ one exchange
     async def _call(self, call: _Call) -> None:
         """The exchange boundary: any failure becomes an error reply and ends here."""
-        exchange = call.exchange
         try:
             with call.scope:
                 await self._answer(call)
@@ -223,7 +223,7 @@ class StdioServer:
             self._idle.set()
         if call.scope.cancelled_caught and not call.silent:
             text = f"no answer from the upstream within the request's deadline of {self._config.timeouts.request:g} s (timeouts.request, --request-timeout)"
-            self._say(error_message(UpstreamTimeout(text), exchange.id))
+            self._fail(call, UpstreamTimeout(text))
 
     async def _answer(self, call: _Call) -> None:
         try:
@@ -266,6 +266,7 @@ class StdioServer:
 
     async def _refuse(self, call: _Call, error: ProxyError) -> None:
         if not call.silent:
+            self._gateway.aside(call.exchange, error)
             await self._outbox.put(error_message(error, call.exchange.id).line())
 
     async def _notify(self, exchange: Exchange) -> None:
@@ -300,7 +301,9 @@ class StdioServer:
         for call in self._open:
             if call.standing and not call.silent:
                 call.silent = True
-                self._say(end_of_subscription(call.exchange))
+                end = end_of_subscription(call.exchange)
+                self._gateway.aside(call.exchange, end)
+                self._say(end)
                 call.scope.cancel(reason="drain")
         with trio.move_on_after(self._config.timeouts.drain):  # noqa: ASYNC912 - waits only if something is open
             while self._open and not self._unread:
@@ -309,7 +312,7 @@ class StdioServer:
         for call in self._open:
             if not call.silent:
                 call.silent = True
-                self._say(error_message(Overloaded("shadowproxy is shutting down; the request was not finished"), call.exchange.id))
+                self._fail(call, Overloaded("shadowproxy is shutting down; the request was not finished"))
         self._courtesy = trio.current_time() + COURTESY
         with trio.move_on_at(self._courtesy - COURTESY / 2):  # noqa: ASYNC912 - the same; what the client said last is to arrive
             while self._telling.value < self._config.limits.exchanges and not self._unread:
@@ -326,6 +329,10 @@ class StdioServer:
                 log.debug("the upstream did not take the end of the session", extra={"reason": error.message})
 
     # ------------------------------------------------ out
+    def _fail(self, call: _Call, error: ProxyError) -> None:
+        self._gateway.aside(call.exchange, error)
+        self._say(error_message(error, call.exchange.id))
+
     def _say(self, message: Message) -> None:
         self._outbox.put_nowait(message.line())
 

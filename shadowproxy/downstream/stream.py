@@ -1,11 +1,12 @@
 """What the client of one exchange is answered with, once: JSON, events, or a refusal; and what it is told when its time is up.
 
 In: a reply, or a failure. Out: ASGI events. Owns no task on our own server, whose connection lends its scope (`shadowproxy.limit`);
-on another server `within_own_limit` opens one nursery for the exchange: its scope, a reader that notices the client's leaving, a keep-alive.
+where none is lent, `within_own_limit` runs the exchange in one of its own (`own_limit.py`), which has a nursery.
 """
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -14,8 +15,9 @@ from shadowproxy.config import Timeouts
 from shadowproxy.connection import PeerGone
 from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
+from shadowproxy.downstream.own_limit import OwnLimit, UnderWay
 from shadowproxy.errors import Overloaded, ProxyError, UpstreamAnswered, UpstreamTimeout
-from shadowproxy.exchange import Exchange, Replies
+from shadowproxy.exchange import Aside, Exchange, Replies, Said
 from shadowproxy.wire.jsonrpc import Message
 from shadowproxy.wire.sse import KEEP_ALIVE
 
@@ -28,13 +30,17 @@ class Limit(Protocol):
     def keep_quiet_alive(self, every: float, comment: bytes) -> None: ...
 
 
+def _nobody(exchange: Exchange, said: Said) -> None:
+    pass
+
+
 class Stream:
-    """Set `limit` before the first use."""
+    """Set `limit` before the first use. `aside` is told what its client is told in the proxy's own words."""
 
-    __slots__ = ("_begun", "_cared", "_last", "_send", "_timeouts", "exchange", "limit")
+    __slots__ = ("_aside", "_begun", "_cared", "_last", "_send", "_timeouts", "exchange", "limit")
 
-    def __init__(self, send: Send, exchange: Exchange, timeouts: Timeouts) -> None:
-        self._send, self.exchange, self._timeouts = send, exchange, timeouts
+    def __init__(self, send: Send, exchange: Exchange, timeouts: Timeouts, aside: Aside = _nobody) -> None:
+        self._send, self.exchange, self._timeouts, self._aside = send, exchange, timeouts, aside
         self._begun = self._cared = False
         self._last = 0.0  # how long progress may push the deadline
         self.limit: Limit | None = None
@@ -47,6 +53,7 @@ class Stream:
 
     async def refuse(self, error: ProxyError) -> None:
         """The failure as the whole answer, or as the last event of a stream that has begun."""
+        self._aside(self.exchange, error)
         if not self._begun:
             return await answer.refuse(self._send, error, self.exchange.id)
         if self.exchange.id is not None:
@@ -56,6 +63,7 @@ class Stream:
     async def passed(self, error: UpstreamAnswered) -> None:
         if self._begun:
             return await self.refuse(error)
+        self._aside(self.exchange, error)
         await answer.send_body(self._send, error.http_status, error.body, error.fields)
 
     async def events(self, replies: Replies) -> None:
@@ -122,7 +130,9 @@ class Stream:
         """In place of the answer that did not come: `reason` is deadline, drain or shutdown."""
         if reason == "drain" and self._begun:
             if self.exchange.request.method == "subscriptions/listen":
-                await answer.send_event(self._send, answer.end_of_subscription(self.exchange))
+                end = answer.end_of_subscription(self.exchange)
+                self._aside(self.exchange, end)
+                await answer.send_event(self._send, end)
             return await answer.end_events(self._send)
         if reason == "deadline":
             return await self.refuse(UpstreamTimeout(
@@ -130,61 +140,9 @@ class Stream:
         await self.refuse(Overloaded("shadowproxy is shutting down; the request was not finished"))
 
 
-class OwnLimit:
-    """The limit of an exchange on a server that lends none."""
-
-    def __init__(self, seconds: float, send: Send) -> None:
-        self.scope = trio.CancelScope(deadline=trio.current_time() + seconds)
-        self._send = send
-        self._quiet: tuple[float, bytes] | None = None
-        self._wanted = trio.Event()
-
-    def extend(self, seconds: float) -> None:
-        self.scope.deadline = trio.current_time() + seconds
-
-    def stand(self, every: float, comment: bytes) -> None:
-        self.scope.deadline = float("inf")
-        self.keep_quiet_alive(every, comment)
-
-    def keep_quiet_alive(self, every: float, comment: bytes) -> None:
-        self._quiet = every, comment
-        self._wanted.set()
-
-    async def comments(self) -> None:
-        """Every so often, whether quiet or not: on a foreign server nobody knows when the last event left."""
-        await self._wanted.wait()
-        while self._quiet is not None:
-            every, comment = self._quiet
-            await trio.sleep(every)
-            if self._quiet is not None:
-                await answer.flush(self._send, comment)
-
-    async def send(self, event: dict[str, Any]) -> None:
-        """What the exchange sends; its end is the end of the comments too, however long the client takes to read it."""
-        if event["type"] == "http.response.body" and not event.get("more_body", False):
-            self._quiet = None
-        await self._send(event)
-
-
 async def within_own_limit(run: Callable[[Stream], Awaitable[None]], stream: Stream, receive: Callable[[], Awaitable[dict[str, Any]]], seconds: float,
-                           cancel_when_gone: bool) -> None:  # fmt: skip
-    """Run it with a deadline, a watcher and keep-alives of its own; all of them end with it."""
-    stream.limit = limit = OwnLimit(seconds, stream._send)
-    stream._send = limit.send
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if cancel_when_gone:
-            gone.set()
-            limit.scope.cancel(reason="the client left")
-
-    gone = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        nursery.start_soon(limit.comments)
-        with limit.scope:
-            await run(stream)
-        nursery.cancel_scope.cancel(reason="the exchange is over")
-    if limit.scope.cancelled_caught and not gone.is_set():
-        await stream.late("deadline")
+                           cancel_when_gone: bool, under_way: UnderWay | None) -> None:  # fmt: skip
+    """Run it where no limit is lent."""
+    limit = OwnLimit(seconds, stream._send, under_way)
+    stream.limit, stream._send = limit, limit.send
+    await limit.around(partial(run, stream), stream.late, receive, cancel_when_gone)

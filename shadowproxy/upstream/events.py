@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import trio
 
@@ -19,6 +20,8 @@ from shadowproxy.wire.sse import Event, SseParser, TooLarge
 
 END = 0.05
 """Seconds that the end of the body may lag behind the response; a server that keeps it open loses its connection, not the client's time."""
+_REPLAYED_PRIMING: Final = b"{}"
+"""What the TypeScript SDK sends, on a stream that is resumed, for an event that had an id and no data: it is no message, and ends nothing."""
 
 
 class EventReplies:
@@ -101,7 +104,7 @@ class EventReplies:
                 break
 
     def _message(self, event: Event) -> Message | Event:
-        if event.event not in (b"", b"message"):
+        if event.event not in (b"", b"message") or event.data == _REPLAYED_PRIMING:
             return event
         try:
             message = Message.decode(event.data)

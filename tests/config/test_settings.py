@@ -3,16 +3,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import attrs
 import pytest
 
-from shadowproxy.config import Config, Limits, Log, Timeouts, Tls, Upstream, load
+from shadowproxy.config import Config, Limits, Log, Record, Replay, Timeouts, Tls, Upstream, load
 from shadowproxy.errors import ConfigError
 
 CLI_PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-SECTIONS: dict[str, type] = {"upstream": Upstream, "limits": Limits, "timeouts": Timeouts, "tls": Tls, "log": Log}
+SECTIONS: dict[str, type] = {"upstream": Upstream, "limits": Limits, "timeouts": Timeouts, "tls": Tls, "record": Record, "replay": Replay, "log": Log}
 
 
 def every_setting() -> list[str]:
@@ -51,12 +51,32 @@ def test_every_setting_is_documented(setting: str) -> None:
         ({"url": "http://x", "env": {"A": "b"}}, "env: has no effect"), ({"url": "http://x", "cwd": "/"}, "cwd: has no effect"),
         ({"url": "http://x", "share": True}, "share: has no effect"), ({"command": ("a",), "headers": {"X": "y"}}, "headers: has no effect"),
         ({"command": ("a",), "authorization": "passthrough"}, "authorization: has no effect"), ({"command": ("a",), "http2": True}, "http2: has no effect"),
+        ({"tape": "t", "url": "http://x", "command": ("a",)}, "not both"), ({"tape": ""}, "tape: must be the path"), ({"tape": "t", "env": {"A": "b"}}, "env: has no effect on a tape"),
+        ({"tape": "t", "headers": {"X": "y"}}, "headers: has no effect on a tape"), ({"tape": "t", "pool": 3}, "pool: has no effect on a tape"),
+        ({"tape": "t", "authorization": "passthrough"}, "authorization: has no effect on a tape"), ({"tape": "t", "url": "http://x", "share": True}, "share: has no effect on a url"),
         ({"command": "npx server"}, "command: must be a tuple"), ({"url": "http://x", "pool": 0}, "pool: must be"),
     ],
 )  # fmt: skip
 def test_an_upstream_that_cannot_be_meant(upstream: dict[str, Any], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         Upstream(**upstream)
+
+
+@pytest.mark.parametrize(("upstream", "on_miss"), [
+    ({"tape": "t"}, "error"), ({"tape": "t"}, "warn"), ({"tape": "t", "url": "http://x"}, "forward"), ({"tape": "t", "command": ("a",)}, "record"),
+])  # fmt: skip
+def test_a_tape_and_what_may_stand_beside_it(upstream: dict[str, Any], on_miss: Literal["error", "warn", "forward", "record"]) -> None:
+    config = Config(upstream=Upstream(**upstream), replay=Replay(on_miss=on_miss))
+    assert config.upstream.live is (len(upstream) == 2)
+
+
+@pytest.mark.parametrize(("upstream", "replay", "what"), [
+    ({"url": "http://x"}, {"order": "strict"}, "replay: has no effect without a tape"), ({"tape": "t"}, {"on_miss": "forward"}, "'forward' needs a live server"),
+    ({"tape": "t", "url": "http://x"}, {}, "replay.on_miss: must be 'forward' or 'record'"), ({"tape": "t", "command": ("a",)}, {"on_miss": "warn"}, "leave the server out"),
+])  # fmt: skip
+def test_a_replay_that_cannot_be_meant(upstream: dict[str, Any], replay: dict[str, Any], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        Config(upstream=Upstream(**upstream), replay=Replay(**replay))
 
 
 def test_a_longer_request_raises_its_maximum_unless_that_is_given() -> None:

@@ -12,6 +12,7 @@ from wires import Client, MemoryListener, Wire, open_wire, request_bytes
 
 from shadowproxy.config import Limits, Timeouts
 from shadowproxy.connection import PeerGone
+from shadowproxy.downstream.http1 import PREFACE
 from shadowproxy.downstream.http_server import HttpServer
 
 HEAD = b"POST /mcp HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
@@ -162,6 +163,17 @@ async def test_an_answer_that_has_begun_ends_whole(autojump_clock: MockClock) ->
         await trio.sleep(0.5)
         wire.server.drain()
         assert (await client.response("GET")).body == b"one two three"
+        assert await client.closed()
+        await drained(wire)
+
+
+async def test_half_a_preface_of_http2_does_not_hold_the_drain_up(autojump_clock: MockClock) -> None:
+    async with open_wire(Recorder()) as wire:
+        client = wire.connect()
+        await client.send(PREFACE[:9])
+        await wait_all_tasks_blocked()
+        wire.server.drain()
+        await client.send(PREFACE[9:])
         assert await client.closed()
         await drained(wire)
 

@@ -46,7 +46,7 @@ def event_streams() -> Iterator[Row]:
     yield row("events", "an endpoint", stream("event: endpoint\ndata: http://evil.example/\n\n" + event(REPLY)), 200, [["event", "endpoint"], ["7", "result"]])
     yield row("events", "data over lines", stream('data: {"jsonrpc":"2.0",\ndata: "id":7,\ndata: "result":{}}\n\n'), 200, RESULT)
     yield row("events", "data without a blank", stream(f"data:{REPLY}\n\n"), 200, RESULT)
-    for name, data in (("garbage", "garbage"), ("no message", "{}"), ("half a message", REPLY[:-1]), ("two messages", REPLY + REPLY), ("an array", f"[{REPLY}]"), ("bad UTF-8", REPLY.replace("{}", '"\xff"')), ("depth", "[" * 5000),
+    for name, data in (("garbage", "garbage"), ("no message", '{"a":1}'), ("half a message", REPLY[:-1]), ("two messages", REPLY + REPLY), ("an array", f"[{REPLY}]"), ("bad UTF-8", REPLY.replace("{}", '"\xff"')), ("depth", "[" * 5000),
                        ("NUL", "\x00"), ("another version", REPLY.replace("2.0", "1.0"))):  # fmt: skip
         yield row("events", f"{name} for data", stream(event(data)), 200, [["7", BROKEN]], None)
         yield row("events", f"{name} for data after a good one", stream(event(NOTE), event(data), event(REPLY)), 200, [PROGRESS, ["7", BROKEN]], None)

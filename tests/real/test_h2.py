@@ -4,9 +4,10 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, Literal, cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 import httpx
@@ -21,6 +22,7 @@ from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
 from shadowproxy import Config, Limits, Proxy, Timeouts, Upstream, open_proxy
 
 DEMO = Upstream(command=(sys.executable, "-m", "shadowproxy.cli.demo_server"), warm=0)
+PATIENCE = 20.0
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 Engine = Literal["native", "hypercorn"]
 
@@ -160,23 +162,74 @@ async def test_a_client_that_does_not_read_holds_nobody_else_up(way: Way) -> Non
 
 
 @every
-@left_midway
-async def test_a_standing_stream_lives_until_the_drain(way: Way) -> None:
-    talker = Upstream(command=(sys.executable, "-c", SLEEPER), warm=0)
-    async with served(way, upstream=talker, timeouts=Timeouts(keep_alive=0.1, drain=0.5, child_grace=0.5)) as (proxy, client):
-        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}
-        session = {"mcp-session-id": (await client.post("", json=hello)).headers["mcp-session-id"]}
-        async with client.stream("GET", "", headers={**session, "accept": "text/event-stream"}) as stream:
-            assert stream.status_code == 200
-            async with aclosing(cast("AsyncGenerator[bytes, None]", stream.aiter_bytes())) as parts:
-                with trio.fail_after(20):
-                    assert (await anext(parts)).startswith(b":"), "silence is filled with comments"
-                    await proxy.drain()
-                    try:
-                        async for _ in parts:
-                            pass
-                    except httpx.RemoteProtocolError:
-                        assert way != WAYS[0]
+@pytest.mark.parametrize("kind", ["GET", "subscription", "2024-11-05"])
+async def test_a_standing_stream_ends_with_the_drain_at_once_and_what_is_under_way_goes_on(way: Way, kind: str, tmp_path: Path) -> None:
+    """In HTTP/2 they share a connection. Nothing but the drain ends the stream in time, and the call only after it."""
+    talker = Upstream(command=(sys.executable, "-c", TALKER, str(tmp_path / "go")), warm=0)
+    async with served(way, upstream=talker, timeouts=Timeouts(keep_alive=0.1, drain=3 * PATIENCE, child_grace=0.5)) as (proxy, client), trio.open_nursery() as nursery:
+        with trio.fail_after(PATIENCE):
+            async with standing(client, kind) as stream, client.stream("POST", "", **modern("tools/call", {"name": "x"}, id=2)) as call:
+                assert (stream.status_code, call.status_code) == (200, 200)
+                parts, said = stream.aiter_text(), ""
+                while ": keep-alive" not in said:
+                    said += await anext(parts)
+                nursery.start_soon(proxy.drain)
+                said += "".join([part async for part in parts])
+                (tmp_path / "go").touch()
+                heard = "".join([part async for part in call.aiter_text()])
+            await proxy.drain()
+    assert [event["id"] for event in events(heard) if "result" in event] == [2]
+    if kind == "subscription":
+        end = events(said)[-1]
+        assert (end["id"], end["result"]["_meta"]) == (1, {"io.modelcontextprotocol/subscriptionId": 1})
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: {")]
+
+
+@asynccontextmanager
+async def standing(client: httpx.AsyncClient, kind: str) -> AsyncIterator[httpx.Response]:
+    """One of the three streams that have no end of their own."""
+    if kind == "subscription":
+        async with client.stream("POST", "", **modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})) as stream:
+            yield stream
+        return
+    url, fields = str(client.base_url.copy_with(path="/sse")), {}
+    if kind == "GET":
+        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}}}
+        url, fields = "", {"mcp-session-id": (await client.post("", json=hello)).headers["mcp-session-id"]}
+    async with client.stream("GET", url, headers=fields) as stream:
+        yield stream
+
+
+@every
+async def test_the_clients_of_what_is_not_finished_are_told(way: Way) -> None:
+    sleeper = Upstream(command=(sys.executable, "-c", SLEEPER), warm=0)
+    async with served(way, upstream=sleeper, timeouts=Timeouts(drain=0.5, child_grace=0.5)) as (proxy, client), trio.open_nursery() as nursery:
+        answers: list[httpx.Response] = []
+
+        async def ask(id: int) -> None:
+            answers.append(await client.post("", **modern("tools/list", id=id)))
+
+        for id in (1, 2):
+            nursery.start_soon(ask, id)
+        with trio.fail_after(PATIENCE):
+            while proxy.statistics()["exchanges"] < 2:
+                await trio.sleep(0.01)
+            await proxy.drain()
+    assert [(answer.status_code, answer.headers["retry-after"], answer.json()["error"]["data"]["name"]) for answer in answers] == [(503, "1", "overloaded")] * 2
+    assert {answer.json()["id"] for answer in answers} == {1, 2}
+
+
+@every
+async def test_the_deadline_of_a_stream(way: Way, tmp_path: Path) -> None:
+    talker = Upstream(command=(sys.executable, "-c", TALKER, str(tmp_path / "never")), warm=0)
+    async with served(way, upstream=talker, timeouts=Timeouts(request=0.5, request_max=1, child_grace=0.5)) as (_, client):
+        for id in (1, 2):  # the connection serves on
+            answer = await client.post("", **modern("tools/call", {"name": "x"}, id=id))
+            last = events(answer.text)[-1]
+            assert (answer.status_code, last["id"], last["error"]["data"]["name"]) == (200, id, "upstream_timeout")
 
 
 @left_midway
@@ -209,4 +262,28 @@ for line in sys.stdin:
     message = json.loads(line)
     if message.get("method") in ("server/discover", "initialize"):
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"supportedVersions": ["2026-07-28"]}}), flush=True)
+"""
+
+#: It answers a call when the file is there that it was told of; a subscription it acknowledges.
+TALKER = """
+import json, os, sys, threading, time
+def say(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+def call(id, token):
+    say(method="notifications/progress", params={"progressToken": token, "progress": 1})
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    say(id=id, result={"content": [], "resultType": "complete"})
+for line in sys.stdin:
+    message = json.loads(line)
+    match message.get("method"):
+        case "server/discover" | "initialize":
+            say(id=message["id"], result={"supportedVersions": ["2026-07-28"], "protocolVersion": "2025-11-25", "capabilities": {}})
+        case "tools/list":
+            say(id=message["id"], result={"tools": [{"name": "x", "inputSchema": {"type": "object"}}], "resultType": "complete", "ttlMs": 0, "cacheScope": "public"})
+        case "subscriptions/listen":
+            meta = {"io.modelcontextprotocol/subscriptionId": message["id"]}
+            say(method="notifications/subscriptions/acknowledged", params={"_meta": meta, "notifications": {"toolsListChanged": True}})
+        case "tools/call":
+            threading.Thread(target=call, args=[message["id"], message["params"]["_meta"]["progressToken"]], daemon=True).start()
 """

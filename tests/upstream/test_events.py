@@ -233,6 +233,13 @@ async def test_events_of_other_types_and_requests_of_the_server_pass(autojump_cl
         assert plainly(await pulled(replies)) == [Event(b"not json", None, b"ping"), ask, {**RESPONSE, "id": "mine"}]
 
 
+async def test_an_event_that_only_primed_is_no_message_when_it_is_sent_again(autojump_clock: trio.testing.MockClock) -> None:
+    """The TypeScript SDK's, of another stream: what follows it is still heard."""
+    data = b"id: primed\ndata: {}\n\n" + event(NOTE)
+    async with replies_to(sending(STREAM, chunk(data), b"0\r\n\r\n"), standing=True) as (replies, _):
+        assert plainly(await pulled(replies)) == [Event(b"{}", b"primed"), NOTE]
+
+
 async def test_a_standing_stream_ends_with_its_body_whatever_it_carries(autojump_clock: trio.testing.MockClock) -> None:
     data = event(NOTE) + event({**RESPONSE}) + event(NOTE)
     async with replies_to(sending(STREAM, chunk(data), b"0\r\n\r\n"), standing=True) as (replies, _):

@@ -18,7 +18,7 @@ from .processes import BrokenRunError
 from .report import Found
 from .suite import install
 
-LANES: Final = (("direct", "http", "stdio"), ("client-direct", "client"))
+LANES: Final = (("direct", "http", "stdio", "replay"), ("client-direct", "client"))
 """Two legs at once, never two of a lane: the client's scenarios measure time, and the machine may have two cores."""
 
 

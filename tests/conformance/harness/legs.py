@@ -96,6 +96,24 @@ async def _stdio(lab: Lab) -> dict[str, Results]:
         return await _server_suite(lab, "stdio", url)
 
 
+@asynccontextmanager
+async def _replay(lab: Lab, leg: str, tape: Path) -> AsyncIterator[str]:
+    async with AsyncExitStack() as stack:
+        port = free_port()
+        command = [*lab.proxy, "replay", str(tape), "--listen", f"127.0.0.1:{port}"]
+        await _serve(stack, command, port, lab.raw / f"{leg}.proxy.log")
+        yield f"http://localhost:{port}/mcp"
+
+
+async def _replayed(lab: Lab) -> dict[str, Results]:
+    """The suite twice: what the first run was answered is recorded, and is all that answers the second."""
+    tape = lab.raw / "suite.jsonl"
+    async with _fixture(lab, "replay") as upstream, _reverse(lab, "recorded", ["--record", str(tape), upstream]) as url:
+        await _server_suite(lab, "recorded", url)
+    async with _replay(lab, "replay", tape) as url:
+        return await _server_suite(lab, "replay", url)
+
+
 async def _client_direct(lab: Lab) -> dict[str, Results]:
     return await _client_suite(lab, "client-direct", shlex.join([*CLIENT, "direct"]))
 
@@ -134,6 +152,7 @@ LEGS: Final[dict[str, Leg]] = {
         baseline="direct",
         excused={("2025-11-25", "server-sse-polling"): _NO_STREAMS},
     ),
+    "replay": Leg("`replay` of a tape of the suite, made by `reverse --record`", _replayed, baseline="direct"),
     "client-direct": Leg("the SDK's client, directly", _client_direct, figures={"2025-11-25": 20, "2026-07-28": 64}),
     "client": Leg("the SDK's client through `forward`", _client, baseline="client-direct"),
 }

@@ -112,6 +112,8 @@ def page(found: Found) -> str:
             "",
             table(found),
             "",
+            "`replay` has no server behind it: the suite ran once through `reverse --record`, then against the tape of that.",
+            "",
             "`auth/*` is left out on the client's side: it tests a client that authorizes itself, and a proxy at",
             "another URL is another resource.",
             "",

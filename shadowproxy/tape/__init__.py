@@ -1,0 +1,1 @@
+"""Tapes: faithful recordings of conversations, and what is done with them."""

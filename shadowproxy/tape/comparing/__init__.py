@@ -1,0 +1,1 @@
+"""Comparing: two tapes, or the server that two of them show."""

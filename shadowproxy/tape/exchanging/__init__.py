@@ -1,0 +1,1 @@
+"""Exchanging: tapes to and from other programs."""

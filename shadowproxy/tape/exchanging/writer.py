@@ -1,0 +1,57 @@
+"""Writing a tape whole: a header and frames, one after the other -> a file that is there when it is complete, or not at all.
+
+In: a path (`.zst` is written as what it says), a header, frames. Out: how many frames. Streams: a few hundred frames are held at a time. The recorder
+appends by itself (`store.py`); this is for tapes made from tapes. Readable for its owner only, as a recording may be private.
+"""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from shadowproxy.tape.frame import Frame, Header, Unreadable, encode_frames, encode_header
+
+BATCH: Final = 256
+"""Frames that are encoded and written at once."""
+
+
+def write_tape(path: Path, header: Header, frames: Iterable[Frame]) -> int:
+    """Write it, and give the number of frames. An error midway leaves what was at `path` before. Raises `OSError`, `Unreadable`."""
+    count = 0
+    rest = iter(frames)
+    with replacing(path) as file:
+        file.write(encode_header(header))
+        while batch := list(islice(rest, BATCH)):
+            file.write(encode_frames(batch))
+            count += len(batch)
+    return count
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of the one at `path` when the block is left in order."""
+    fd, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(fd, "wb") as raw:
+            if path.suffix == ".zst":
+                with _compressed(raw, path) as file:
+                    yield file
+            else:
+                yield raw
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _compressed(raw: BinaryIO, path: Path) -> BinaryIO:
+    try:
+        import zstandard
+    except ImportError:
+        raise Unreadable(f"{path}: writing .zst tapes needs the package zstandard: pip install mcp-shadowproxy[zstd]") from None
+    return zstandard.ZstdCompressor().stream_writer(raw, closefd=False)

@@ -1,0 +1,127 @@
+"""Secrets that are known by their looks, wherever they stand in a text. Pure code.
+
+In: a text. Out: where secrets stand in it, and by which rule. A token that already stands for a secret is never looked into, and what stands
+between two findings is searched as a text of its own: so redacting what is redacted changes nothing. `secret_prose.py` knows names with values.
+"""
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from shadowproxy.tape.redaction.secret_prose import assigned
+
+Span: TypeAlias = tuple[int, int, str]
+"""From, to, the rule's name."""
+
+TOKEN: Final = re.compile(r"\[REDACTED:[a-z0-9-]{1,40}:[0-9a-f]{16}\]")
+"""What stands for a secret: which rule replaced it, and a hash of it by a key."""
+
+
+@attrs.frozen
+class Shape:
+    """One look. Group "v" is the secret, or else the whole match. `hints` (lower case): one of them is in every text that matches."""
+
+    name: str
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
+    check: Callable[[str], bool]
+
+    def spans(self, text: str) -> Iterator[Span]:
+        group = 1 if self.pattern.groups else 0
+        for match in self.pattern.finditer(text):
+            if self.check(match[group]):
+                yield (*match.span(group), self.name)
+
+
+def _is_basic(text: str) -> bool:
+    """Whether it is a user and a password, not the word that follows "basic" in prose."""
+    bare = text.rstrip("=")
+    try:
+        return b":" in base64.b64decode(bare + "=" * (-len(bare) % 4))
+    except binascii.Error:
+        return False
+
+
+def _shape(name: str, hints: str, pattern: str, check: Callable[[str], bool] = bool) -> Shape:
+    return Shape(name, tuple(hints.split("|")), re.compile(pattern, re.ASCII), check)
+
+
+_CLOSE: Final = r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+_PROSE: Final = r"(?!(?i:tokens?|auth|authentication|authorization|schemes?|headers?|format|credentials?|prefix)\b|(?:realm|scope|charset|error\w*|resource_metadata|authorization_uri|client_id)=)"
+"""What follows the word "bearer" and is no credential: prose, and the parameters of a challenge."""
+
+SHAPES: Final[Sequence[Shape]] = (
+    _shape("private-key", "private key", rf"-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?{_CLOSE}"),
+    _shape("bearer", "bearer", rf"(?i:bearer)[ \t]+{_PROSE}((?:[A-Za-z._~+/-]{{0,200}}\d[\w.~+/-]*+|[\w.~+/-]{{8,}}+)=*+)"),
+    _shape("basic", "basic", r"(?i:basic)[ \t]+([A-Za-z0-9+/]{4,}+={0,2})", _is_basic),
+    _shape("jwt", "eyj", r"(?<![\w-])eyJ[\w-]{5,}+(?:\.[\w-]*+){2,4}"),
+    _shape("sk", "sk-", r"(?<![A-Za-z0-9])sk-[\w-]{16,}+"),
+    _shape("stripe", "k_live_|k_test_", r"(?<![A-Za-z0-9])[sr]k_(?:live|test)_[A-Za-z0-9]{10,}+"),
+    _shape("github", "ghp_|gho_|ghu_|ghs_|ghr_|github_pat_", r"(?:gh[pousr]|github_pat)_[A-Za-z0-9]\w{15,}+"),
+    _shape("slack", "xox|xapp-", r"(?:xox[a-z]|xapp)-[A-Za-z0-9-]{10,}+"),
+    _shape("aws", "akia", r"(?<![A-Za-z0-9+/])AKIA[A-Z0-9]{16}(?![A-Za-z0-9+/])"),
+    _shape("google", "aiza", r"(?<![A-Za-z0-9+/])AIza[\w-]{35,}+(?![+/])"),
+    _shape("gitlab", "glpat-", r"glpat-[\w.-]{16,}+"),
+    _shape("npm", "npm_", r"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{16,}+"),
+    _shape("huggingface", "hf_", r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{16,}+"),
+    _shape("url", "://", r"(?<=[A-Za-z0-9+.-])://[^\s/?#@\"'<>:\\]{0,256}:([^\s/?#\"'<>\\]{1,1024})@"),
+)
+"""What redaction knows. Each must show in `suspicion.py`, or it is never asked for."""
+
+FURTHER: Final[Sequence[Shape]] = (
+    _shape("aws-temporary", "asia", r"(?<![A-Za-z0-9+/])ASIA[A-Z0-9]{16}(?![A-Za-z0-9+/])"),
+    _shape("google-oauth", "ya29.", r"ya29\.[\w-]{20,}+"),
+    _shape("google-client", "gocspx-", r"GOCSPX-[\w-]{20,}+"),
+    _shape("sendgrid", "sg.", r"(?<![A-Za-z0-9])SG\.[\w-]{16,}\.[\w-]{16,}+"),
+    _shape("pypi", "pypi-", r"pypi-[\w-]{50,}+"),
+    _shape("digitalocean", "do", r"do[opr]_v1_[0-9a-f]{40,}+"),
+    _shape("shopify", "shp", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
+    _shape("model-key", "_|-", r"(?<![A-Za-z0-9])(?:gsk_|xai-|r8_|pplx-)[A-Za-z0-9]{24,}+"),
+    _shape("azure", "accountkey=", r"(?i:AccountKey=)([A-Za-z0-9+/]{40,}={0,2})"),
+    _shape("telegram", ":", r"(?<!\d)\d{8,10}:[\w-]{35}(?![\w-])"),
+)
+"""What `tape scan` looks for besides: rarer, so not worth a look at every message that passes."""
+
+
+def gaps(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What lies between spans that are in order and apart."""
+    position = 0
+    for start, end in spans:
+        if position < start:
+            yield position, start
+        position = end
+    if position < len(text):
+        yield position, len(text)
+
+
+def united(spans: Iterable[Span]) -> list[Span]:
+    """In order; those that overlap are one, by the rule of the first (of the longest, if they begin together)."""
+    found: list[Span] = []
+    for start, end, rule in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]), found[-1][2])
+        else:
+            found.append((start, end, rule))
+    return found
+
+
+def spans_of(text: str, shapes: Sequence[Shape], prose: bool = True) -> list[Span]:
+    """Every secret in the text, in order and apart; `prose`: values with names too."""
+    found: list[Span] = []
+    pieces = list(gaps(text, (match.span() for match in TOKEN.finditer(text))))
+    while pieces:
+        start, end = pieces.pop()
+        piece = text[start:end]
+        lowered = piece.lower()
+        spans = united(span for shape in shapes if any(hint in lowered for hint in shape.hints) for span in shape.spans(piece))
+        if prose:
+            spans = united([*spans, *assigned(piece)])
+        found += ((start + a, start + b, rule) for a, b, rule in spans)
+        if spans:
+            pieces += ((start + a, start + b) for a, b in gaps(piece, ((a, b) for a, b, _ in spans)))
+    return sorted(found)

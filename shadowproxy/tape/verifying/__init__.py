@@ -1,0 +1,1 @@
+"""Verifying: a tape as a client, and what a live server answers it."""

@@ -1,0 +1,1 @@
+"""Viewing: frames with what is known of their exchange; filters; figures."""
