@@ -116,7 +116,7 @@ class Http1:
             self._check_size()
         if self._target[:1] != b"/":
             self._check_authority()
-        self.queue.append(Request(self, self._target, headers, version))
+        self.queue.append(Request(self, self._target, headers, known, version))
         self._headers = []  # trailers go to a list that nobody reads
         self._partial, self._moved = False, True
 
@@ -286,7 +286,7 @@ class Http1:
             path = _origin_form(path)
         text = path.decode("latin-1") if b"%" not in path else unquote_to_bytes(path).decode("utf-8", "replace")
         return {**self._base, "http_version": request.version, "method": request.method, "path": text, "raw_path": path, "query_string": query,
-                "headers": request.headers, "extensions": {**self._extensions, "shadowproxy.limit": request}}  # fmt: skip
+                "headers": request.headers, "extensions": {**self._extensions, "shadowproxy.limit": request, "shadowproxy.fields": request.known}}  # fmt: skip
 
     async def _late(self) -> bool:
         """The scope was cancelled: the exchange's time is up, its client has left, or we drain. Whether the connection goes on. Raises `Refused`."""

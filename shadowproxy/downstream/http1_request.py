@@ -38,12 +38,12 @@ def canned(status: int, text: str) -> bytes:
 
 class Request:
     __slots__ = ("_body_due", "_chunked", "_chunks", "_expects", "_head", "_http", "_keep", "_mute", "_size", "_told", "_total", "begun", "cancel_when_gone", "complete",
-                 "done", "due", "headers", "keep_alive", "last_write", "late", "method", "standing", "target", "version")  # fmt: skip
+                 "done", "due", "headers", "keep_alive", "known", "last_write", "late", "method", "standing", "target", "version")  # fmt: skip
 
-    def __init__(self, http: Http1, target: bytes, headers: list[tuple[bytes, bytes]], version: str) -> None:
+    def __init__(self, http: Http1, target: bytes, headers: list[tuple[bytes, bytes]], known: dict[bytes, bytes], version: str) -> None:
         parser = http.parser
         method = parser.get_method()
-        self._http, self.target, self.headers, self.version = http, target, headers, version
+        self._http, self.target, self.headers, self.known, self.version = http, target, headers, known, version
         self.method = "POST" if method == b"POST" else method.decode()
         self._keep = parser.should_keep_alive()
         self._chunks: list[bytes] = []

@@ -31,6 +31,7 @@ Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Run: TypeAlias = Callable[[Stream], Awaitable[None]]
 _META_VERSION: Final = META_VERSION.encode()
 _JSON: Final = b"application/json"
+_NONE: Final[dict[str, Any]] = {}
 _ALLOW: Final = (b"allow", b"POST, GET, DELETE, OPTIONS")
 _ONCE: Final = (b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"content-type", b"origin", b"last-event-id", b"authorization")
 
@@ -47,7 +48,7 @@ class Endpoint:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         headers: Headers = scope["headers"]
-        known = dict(headers)
+        known = (scope.get("extensions") or _NONE).get("shadowproxy.fields") or dict(headers)  # our server has made it already
         try:
             self._admit(scope, known, headers)
             method = scope["method"]

@@ -94,7 +94,8 @@ class Sessions:
 
     def _release(self, session: Session, listening: bool) -> None:
         session.busy -= not listening
-        session.last_used = trio.current_time()
+        if not session.busy:
+            session.last_used = trio.current_time()
         if listening and session.id in self._streams:
             self._streams[session.id] -= 1
             if not self._streams[session.id]:
