@@ -41,6 +41,17 @@ def test_names_are_remembered_within_bounds() -> None:
     assert finder.key('"pass\\u0077ord"').rule == "password"
 
 
+def test_harmless_texts_are_remembered_within_bounds_and_no_others_are() -> None:
+    finder, secret = Finder(DEFAULT, FURTHER), "ya29." + "a" * 30
+    for number in range(KEYS_KNOWN + 10):
+        assert not finder.text(f"nothing here {number}")
+    assert 0 < len(finder._harmless) <= KEYS_KNOWN
+    for text in (secret, '{"token":"a"}', "{}", "x" * (KEY_LENGTH + 1)):
+        assert finder.text(text) == finder.text(text)
+        assert text not in finder._harmless
+    assert [found.rule for found in finder.text(secret)] == ["google-oauth"]
+
+
 def test_rules_of_names() -> None:
     finder = Finder(Redaction(keys=("pin",), without=("cookie",)))
     assert [finder.name_rule(name) for name in ("P-I_N", "cookie", "token", "x")] == ["key", None, "token", None]
