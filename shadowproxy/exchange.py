@@ -29,6 +29,10 @@ End: TypeAlias = Callable[["Exchange"], Awaitable[None]]
 Said: TypeAlias = "Message | Exception"
 Aside: TypeAlias = Callable[["Exchange", Said], None]
 
+class Left(Exception):
+    """Said of a client that dropped a legacy stream; its exchange goes on (2025-11-25, basic/transports.mdx: disconnection is no cancellation)."""
+
+
 NOTHING = Message({}, None)
 """The request of an exchange that only listens."""
 

@@ -59,7 +59,7 @@ def told(frame: Frame) -> str:
     http, sse = frame.http, frame.sse
     for mark, value in (("", frame.method), ("#", frame.exchange), ("@", frame.stream), ("session=", frame.session), ("id=", _json(frame.id)),
                         ("re=", frame.re), ("token=", _json(frame.token)), ("", http and http.method), ("", http and http.status),
-                        ("event=", sse and sse.event), ("event-id=", sse and sse.id), ("retry=", sse and sse.retry), ("data=", sse and sse.data), ("lost=", frame.lost),
+                        ("event=", sse and sse.event), ("event-id=", sse and sse.id), ("retry=", sse and sse.retry), ("data=", sse and sse.data), (":", sse and sse.comment), ("lost=", frame.lost),
                         ("", frame.error)):  # fmt: skip
         if value is not None:
             words.append(mark + str(value))

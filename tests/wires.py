@@ -226,10 +226,7 @@ class Events:
         self.client, self.head = client, head
         self._parser = SseParser(1 << 20)
         self._waiting: list[Json] = []
-
-    @property
-    def comments(self) -> int:
-        return self._parser.comments
+        self.comments = 0
 
     async def message(self) -> Json | None:
         """The next message; None at the end of the stream."""
@@ -241,7 +238,9 @@ class Events:
     async def more(self) -> bool:
         """Read on, be it a comment; False at the end."""
         part = await self.client.part()
-        self._waiting += [json.loads(event.data) for event in self._parser.feed(part) if event.data]
+        events = self._parser.feed(part)
+        self.comments += sum(event.comment is not None for event in events)
+        self._waiting += [json.loads(event.data) for event in events if event.data]
         return bool(part)
 
 

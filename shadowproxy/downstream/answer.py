@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from shadowproxy.errors import ProxyError
 from shadowproxy.exchange import Exchange, Headers
 from shadowproxy.wire.jsonrpc import Message, Raw, error_reply
-from shadowproxy.wire.sse import Event, encode_event
+from shadowproxy.wire.sse import Event, encode_comment, encode_event
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -47,6 +47,8 @@ async def send_event(send: Send, item: Message | Event, *, last: bool = False) -
     """One event; with `last` the stream's end too, in the same write."""
     if isinstance(item, Message):
         data = encode_event(item.encode(), item.event_id, item.retry)
+    elif item.comment is not None:
+        data = encode_comment(item.comment)
     else:
         data = encode_event(item.data, item.id, item.retry, item.event)
     await send({"type": "http.response.body", "body": data, "more_body": not last})

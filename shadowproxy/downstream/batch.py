@@ -16,7 +16,7 @@ from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
 from shadowproxy.downstream.stream import Stream
 from shadowproxy.errors import ProxyError, SpecError, UpstreamTimeout
-from shadowproxy.exchange import Exchange
+from shadowproxy.exchange import Exchange, Left
 from shadowproxy.gateway import Gateway
 from shadowproxy.wire.jsonrpc import BadMessage, Message, key_of
 from shadowproxy.wire.sse import Event
@@ -78,7 +78,8 @@ class Batch(Stream):
                     else:
                         async for item in reply:
                             await inbox.send((exchange, item))
-                            limit.deadline = min(trio.current_time() + timeouts.request, latest)
+                            if isinstance(item, Message):
+                                limit.deadline = min(trio.current_time() + timeouts.request, latest)
             except trio.TooSlowError:
                 await inbox.send((exchange, self._fault(exchange, UpstreamTimeout(f"no answer within {timeouts.request:g} s"))))
             except (ProxyError, BadMessage) as error:
@@ -99,6 +100,7 @@ class Batch(Stream):
                     await answer.send_event(self._send, item)
             except PeerGone:
                 there = False
+                self._aside(exchange, Left())
         return there
 
     async def refuse(self, error: ProxyError) -> None:

@@ -17,7 +17,7 @@ from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
 from shadowproxy.downstream.own_limit import OwnLimit, UnderWay
 from shadowproxy.errors import Overloaded, ProxyError, UpstreamAnswered, UpstreamTimeout
-from shadowproxy.exchange import Aside, Exchange, Replies, Said
+from shadowproxy.exchange import Aside, Exchange, Left, Replies, Said
 from shadowproxy.wire.jsonrpc import Message
 from shadowproxy.wire.sse import KEEP_ALIVE
 
@@ -80,6 +80,7 @@ class Stream:
         except PeerGone:
             if self.exchange.era == "modern":
                 raise
+            self._aside(self.exchange, Left())
             async for _ in replies:  # noqa: ASYNC120 - cancelled, there is nobody left to tell; disconnection is no cancellation (2025-11-25, basic/transports.mdx)
                 self._extend()
             raise
@@ -118,11 +119,12 @@ class Stream:
             if last:
                 return True
             self._care()
-            self._extend()
+            if isinstance(item, Message):
+                self._extend()
         return False
 
     def _extend(self) -> None:
-        """Something came: that is progress."""
+        """A message came: that is progress, which a comment is not."""
         if self._last and self.limit is not None:
             self.limit.extend(min(self._timeouts.request, self._last - trio.current_time()))
 

@@ -22,10 +22,10 @@ else:
 
 Direction = Literal["c2s", "s2c"]
 Leg = Literal["both", "client", "server"]
-Kind = Literal["request", "notification", "response", "event", "open", "close", "refusal", "cancelled", "end", "about", "gap"]
+Kind = Literal["request", "notification", "response", "event", "open", "close", "refusal", "cancelled", "left", "end", "about", "gap"]
 """request, notification, response: a JSON-RPC message. event: an SSE event without a message. open: a client asks for a GET stream.
 close: a stream ended without a response. refusal: an HTTP answer, or an error of the proxy's own, in place of a response. cancelled: the client
-gave up. end: the session is over. about: what was learned of the server. gap: frames are missing here."""
+gave up. left: it dropped a stream of an exchange that goes on. end: the session is over. about: what was learned of the server. gap: frames are missing here."""
 
 
 class Http(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -37,12 +37,13 @@ class Http(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Sse(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The fields of the event that a message came in, or of one without a message; `data` only of the latter."""
+    """The fields of the event that a message came in, or of one without a message; `data` only of the latter. A comment stands alone."""
 
     id: str | None = None
     event: str | None = None
     retry: int | None = None
     data: str | None = None
+    comment: str | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -51,7 +52,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `n` counts from 1 and leaves holes where frames were lost. `t`: seconds since the tape's origin, by a clock that never jumps; `wall`: Unix time.
     `leg` is "both" unless something between the legs may rewrite. `exchange` numbers a request with all that belongs to it; `stream` is the
     event stream a message travelled on: "x3" (the answer to exchange 3) or "g4" (a GET stream, opened by exchange 4); none for a JSON body.
-    `re` is the `n` of the request that a response answers. `id` and `token` (progress) are JSON, as they were spelled.
+    `re` is the `n` of the request that a response answers, `batch` that of the first message of the array in which this one came. `id` and `token` (progress) are JSON, as they were spelled.
     """
 
     n: int
@@ -66,6 +67,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     method: str | None = None
     id: MaybeRaw = None
     re: int | None = None
+    batch: int | None = None
     token: MaybeRaw = None
     message: MaybeRaw = None
     http: Http | None = None

@@ -42,19 +42,29 @@ class BadMessage(Exception):
         self.code = code
 
 
+class Array:
+    """What the messages of one batch share. `first` is a recorder's: what it calls the first of them."""
+
+    __slots__ = ("first",)
+
+    def __init__(self) -> None:
+        self.first = 0
+
+
 class Message:
     """One message: its members in order, and its method (None for a response).
 
-    `event_id` and `retry` are the SSE fields that it came with, so that resumption passes through unharmed.
+    `event_id` and `retry` are the SSE fields that it came with, so that resumption passes through unharmed; `array` is the batch that it came in.
     """
 
-    __slots__ = ("event_id", "members", "method", "retry")
+    __slots__ = ("array", "event_id", "members", "method", "retry")
 
     def __init__(self, members: Members, method: str | None) -> None:
         self.members = members
         self.method = method
         self.event_id: bytes | None = None
         self.retry: int | None = None
+        self.array: Array | None = None
 
     @classmethod
     def decode(cls, data: bytes) -> Message:
@@ -176,7 +186,11 @@ def decode_batch(data: bytes) -> list[Message]:
         raise BadMessage("an empty batch", INVALID_REQUEST)
     if len(parts) > MAX_BATCH:
         raise BadMessage(f"a batch of more than {MAX_BATCH} messages", INVALID_REQUEST)
-    return [Message.decode(bytes(part)) for part in parts]
+    messages = [Message.decode(bytes(part)) for part in parts]
+    array = Array()
+    for message in messages:
+        message.array = array
+    return messages
 
 
 def unpack(data: bytes) -> list[Message]:

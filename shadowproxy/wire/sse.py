@@ -18,6 +18,7 @@ import msgspec
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 _BOM: Final = b"\xef\xbb\xbf"
+_COMMENT: Final = 1000  # bytes; more than that of one block's comments is dropped, so that they never add up
 _MAX_RETRY_DIGITS: Final = 15  # milliseconds for 30 000 years; int() of a longer text would only cost time
 
 
@@ -26,12 +27,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     `data` is its data lines joined by newlines (b"" if it has none), `id` its id (None if it names none; b"" forgets the last one),
     `event` its type, b"" for a message, said or unsaid, and `retry` the reconnection time in milliseconds that it sets.
+    With a `comment` (its lines joined by newlines) it is that and nothing else: no event, but sent on, because it keeps connections open.
     """
 
     data: bytes
     id: bytes | None = None
     event: bytes = b""
     retry: int | None = None
+    comment: bytes | None = None
 
 
 class TooLarge(ValueError):
@@ -46,19 +49,19 @@ class SseParser:
     """Bytes in, events out; the same events for any cut of the bytes.
 
     `limit` bounds what the parser keeps: the bytes of one event's lines without their ends, and of the line under way, which may be
-    a comment. Complete comments are dropped; `comments` counts them.
+    a comment. Comments are given when a blank line follows them, before the event among whose lines they stand.
     """
 
-    __slots__ = ("_after_cr", "_data", "_event", "_failed", "_id", "_limit", "_partial", "_retry", "_size", "_start", "comments")
+    __slots__ = ("_after_cr", "_comment", "_data", "_event", "_failed", "_id", "_limit", "_partial", "_retry", "_size", "_start")
 
     def __init__(self, limit: int) -> None:
-        self.comments = 0
         self._limit = limit
         self._failed = False
         self._start: bytes | None = b""  # the stream's first bytes while they may be a byte order mark; None once that is known
         self._after_cr = False           # the last line ended in "\r": a "\n" that follows belongs to it
         self._partial = bytearray()      # the last line so far
         self._size = 0                   # of the event's lines so far
+        self._comment: bytes | None = None
         self._data: bytes | bytearray | None = None
         self._id: bytes | None = None
         self._event = b""
@@ -84,7 +87,7 @@ class SseParser:
         events: list[Event] = []
         for line in lines:
             if not line:
-                if self._size:
+                if self._size or self._comment is not None:
                     self._end(events)
                 continue
             self._size += len(line)
@@ -134,8 +137,8 @@ class SseParser:
             if value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
                 self._retry = int(value)
         elif not name:
-            self.comments += 1
             self._size -= len(line)  # a stream of comments with no event between must not add up
+            self._comment = (value if self._comment is None else self._comment + b"\n" + value)[:_COMMENT]
 
     def _add(self, value: bytes) -> None:
         if self._data is None:
@@ -147,6 +150,9 @@ class SseParser:
 
     def _end(self, events: list[Event]) -> None:
         """A blank line: the event is complete, if there is one."""
+        if self._comment is not None:
+            events.append(Event(b"", comment=self._comment))
+            self._comment = None
         data = self._data
         if data is not None or self._id is not None or self._retry is not None:
             events.append(Event(bytes(data) if data else b"", self._id, self._event, self._retry))
@@ -180,3 +186,8 @@ def encode_event(data: bytes, id: bytes | None = None, retry: int | None = None,
         if id is None and not data and not typed:
             return head + b"\n"
     return head + b"data: " + data + b"\n\n"
+
+
+def encode_comment(text: bytes) -> bytes:
+    """A comment in bytes, a line for each of its lines."""
+    return b"".join([b": " + line + b"\n" for line in text.replace(b"\r", b"\n").split(b"\n")]) + b"\n"

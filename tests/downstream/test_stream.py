@@ -73,6 +73,22 @@ async def test_a_failure_midway_is_the_last_event_and_has_the_id(autojump_clock:
 
 # ---------------------------------------------------- deadlines
 @ERAS
+async def test_a_comment_is_no_progress(autojump_clock: MockClock, exchange: Exchange) -> None:
+    feed = Feed()
+
+    async def keep_alive() -> None:
+        for _ in range(10):
+            feed.put(Event(b"", comment=b"still there"))
+            await trio.sleep(10)
+
+    async with open_house(FakeUpstream(feeding(feed)), timeouts=TIMES) as house, trio.open_nursery() as nursery:
+        nursery.start_soon(keep_alive)
+        (refusal,) = (await house.connect().post(exchange)).messages
+        assert (refusal["error"]["code"], trio.current_time()) == (1004, pytest.approx(60, abs=LATE))
+        nursery.cancel_scope.cancel()
+
+
+@ERAS
 async def test_progress_pushes_the_deadline_up_to_its_maximum(autojump_clock: MockClock, exchange: Exchange) -> None:
     feed = Feed()
 

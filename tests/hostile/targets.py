@@ -30,7 +30,7 @@ from shadowproxy.wire.eras import era_of
 from shadowproxy.wire.jsonrpc import BadMessage, Message, decode_batch, is_batch, key_of
 from shadowproxy.wire.lines import LineParser
 from shadowproxy.wire.mcp_http import decode_value, encode_value, request_headers, verdict
-from shadowproxy.wire.sse import Event, SseParser, TooLarge, encode_event
+from shadowproxy.wire.sse import Event, SseParser, TooLarge, encode_comment, encode_event
 from shadowproxy.wire.tool_headers import param_headers, param_verdict, tool_rules
 
 Target: TypeAlias = Callable[[bytes, Sequence[int]], None]
@@ -201,7 +201,9 @@ def event_stream(data: bytes, cuts: Sequence[int]) -> None:
     whole = _events([data])
     assert _events(list(pieces(data, cuts))) == whole
     for event in whole[0]:
-        if event.data or event.id is not None:
+        if event.comment is not None:
+            assert _events([encode_comment(event.comment)], 1 << 20)[0] == [event]
+        elif event.data or event.id is not None:
             (again,) = _events([encode_event(event.data, event.id, event.retry, event.event or b"message")], 1 << 20)[0]
             assert (again.data, again.id, again.retry) == (event.data.replace(b"\r", b"\n"), event.id, event.retry)
 

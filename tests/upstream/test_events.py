@@ -126,11 +126,11 @@ def test_any_cut_gives_the_same(places: list[int], chunked: bool) -> None:
     async def main() -> None:
         async with replies_to(script) as (replies, _):
             items = await pulled(replies)
-            assert plainly(items)[:2] == [Event(b"", b"1"), NOTE]
-            assert isinstance(items[1], Message)
-            assert items[1].event_id == b"2"
-            assert items[2] == Event(b"", None, b"", 500)
-            assert items[3] == Event(b"x", None, b"ping")
+            assert plainly(items)[:3] == [Event(b"", comment=b"hello"), Event(b"", b"1"), NOTE]
+            assert isinstance(items[2], Message)
+            assert items[2].event_id == b"2"
+            assert items[3] == Event(b"", None, b"", 500)
+            assert items[4] == Event(b"x", None, b"ping")
             assert (replies.last_event_id, replies.retry) == (b"2", 500)
 
     assert whole

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shadowproxy.wire.sse import KEEP_ALIVE, Event, SseParser, TooLarge, encode_event
+from shadowproxy.wire.sse import KEEP_ALIVE, Event, SseParser, TooLarge, encode_comment, encode_event
 
 FIELDS = (b"data", b"data: x", b"data:  y", b"data:z", b"event: message", b"event: ping", b"event", b"id: 1", b"id:", b"id: a\0b", b"retry: 5")
 SOUP = (*FIELDS, b"retry: 5x", b"retry:", b": hi", b":", b"other: 1", b" data: no", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"", b"", b"")
@@ -31,7 +31,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 def as_the_format_says(stream: bytes) -> list[Event]:
-    """The parser's model: the WHATWG algorithm over the whole stream at once, plus events that only carry an id or a retry time."""
+    """The parser's model: the WHATWG algorithm over the whole stream at once, plus comments and events that only carry an id or a retry time."""
     events, event = [], dict[str, list[bytes]]()
     for line in re.split(rb"\r\n|\r|\n", stream.removeprefix(b"\xef\xbb\xbf"))[:-1]:
         if line:
@@ -41,6 +41,8 @@ def as_the_format_says(stream: bytes) -> list[Event]:
         ids = [value for value in event.get("id", ()) if b"\0" not in value]
         retries = [int(value) for value in event.get("retry", ()) if re.fullmatch(rb"[0-9]+", value)]
         kind = event.get("event", [b""])[-1]
+        if "" in event:
+            events.append(Event(b"", comment=b"\n".join(event[""])))
         if "data" in event or ids or retries:
             joined = b"\n".join(event.get("data", ()))
             events.append(Event(joined, ids[-1] if ids else None, b"" if kind == b"message" else kind, retries[-1] if retries else None))
@@ -54,7 +56,7 @@ def as_the_format_says(stream: bytes) -> list[Event]:
      [Event(b"This is the first message."), Event(b"This is the second message, it\nhas two lines.")]),
     (b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\n", [Event(b"73857293", event=b"add"), Event(b"2153", event=b"remove")]),
     (b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
-     [Event(b"first event", b"1"), Event(b"second event", b""), Event(b" third event")]),
+     [Event(b"", comment=b"test stream"), Event(b"first event", b"1"), Event(b"second event", b""), Event(b" third event")]),
     (b"data\n\ndata\ndata\n\ndata:", [Event(b""), Event(b"\n")]),
     (b"data:test\n\ndata: test\n\n", [Event(b"test"), Event(b"test")]),
     # as the SDKs write it
@@ -68,7 +70,6 @@ def as_the_format_says(stream: bytes) -> list[Event]:
     (b"\n\n\n", []),
     (b"event: ping\n\n", []),
     (b"unknown: 1\n\n", []),
-    (KEEP_ALIVE, []),
     (b":\r\n", []),
     (b"retry: -1\n\nretry: \xd9\xa1\n\nretry: 1.5\n\n", []),
     (b"retry: " + b"9" * 5000 + b"\n\n", []),
@@ -135,11 +136,19 @@ def test_the_limit_is_for_one_event_and_exact() -> None:
             parse(stream, limit=10)
 
 
-def test_comments_are_counted_and_do_not_add_up() -> None:
+def test_comments_come_with_the_blank_line_that_ends_them() -> None:
+    said = [Event(b"", comment=b"keep-alive")]
+    assert parse(KEEP_ALIVE) == said
+    assert parse(b":\n\n: a\n:b\r\n\r\n") == [Event(b"", comment=b""), Event(b"", comment=b"a\nb")]
+    assert parse(b"data: a\n: in between\ndata: b\n\n") == [Event(b"", comment=b"in between"), Event(b"a\nb")]
+    assert parse(encode_comment(b"a\nb") + encode_comment(b"")) == [Event(b"", comment=b"a\nb"), Event(b"", comment=b"")]
+
+
+def test_comments_without_a_blank_line_do_not_add_up() -> None:
     parser = SseParser(20)
-    assert parser.feed(b": keep-alive\n" * 1000) == []  # no blank line ever ends them
-    assert parser.feed(KEEP_ALIVE + b"data: a\n: in between\n\n") == [Event(b"a")]
-    assert parser.comments == 1002
+    assert parser.feed(b": keep-alive\n" * 1000) == []
+    comment, event = parser.feed(b"data: a\n\n")
+    assert (comment.comment, event) == ((b"keep-alive\n" * 1000)[:1000], Event(b"a"))
 
 
 @pytest.mark.parametrize("line", [b"data: " + b"x" * 6, b"data: y\n", b": c\n", b"\r\n"])
@@ -189,4 +198,4 @@ def test_what_is_encoded_is_read_again(data: bytes, id: bytes | None, retry: int
 @given(streams)
 def test_what_was_read_passes_on_unharmed(stream: bytes) -> None:
     events = parse(stream)
-    assert parse(b"".join(encode_event(event.data, event.id, event.retry, event.event) for event in events)) == events
+    assert parse(b"".join(encode_event(event.data, event.id, event.retry, event.event) if event.comment is None else encode_comment(event.comment) for event in events)) == events

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shadowproxy.tape.frame import Frame, Header, Http, Sse
-from shadowproxy.wire.sse import encode_event
+from shadowproxy.wire.sse import encode_comment, encode_event
 
 BODY: Final = 8 << 20
 """Bytes of one event stream that are kept; the rest is left out, and the entry says so."""
@@ -66,7 +66,7 @@ def _entries(frames: Iterable[Frame]) -> Iterator[_Entry]:
     entries: dict[int, _Entry] = {}
     waiting: list[int] = []
     for frame in frames:
-        if frame.leg == "server" or frame.kind in ("about", "gap"):
+        if frame.leg == "server" or frame.kind in ("about", "gap", "left"):
             continue
         if frame.dir == "c2s" and frame.kind != "cancelled":
             key = frame.exchange if frame.kind in ("request", "open") and frame.exchange is not None else -frame.n
@@ -109,6 +109,8 @@ def _body(frame: Frame) -> bytes:
 
 
 def _event(sse: Sse, data: bytes) -> bytes:
+    if sse.comment is not None:
+        return encode_comment(sse.comment.encode())
     return encode_event(data, None if sse.id is None else sse.id.encode(), sse.retry, (sse.event or "").encode())
 
 

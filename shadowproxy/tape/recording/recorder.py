@@ -18,7 +18,7 @@ from shadowproxy.exchange import Exchange, Headers, Interceptor, Session
 from shadowproxy.tape.frame import Direction, Frame, Http, Kind, Leg
 from shadowproxy.tape.recording.side import Side
 from shadowproxy.tape.recording.track import FIELDS, Moment, Talk, Track, frame_of, gap, http_of, linked
-from shadowproxy.wire.jsonrpc import Raw
+from shadowproxy.wire.jsonrpc import Array, Raw
 
 log = logging.getLogger("shadowproxy")
 
@@ -104,10 +104,12 @@ class Recorder:
             exchange.number = self._exchanges()
         return exchange.number
 
-    def note(self, talk: Talk, direction: Direction, leg: Leg, kind: Kind, data: bytes | None = None, **rest: Any) -> int:
+    def note(self, talk: Talk, direction: Direction, leg: Leg, kind: Kind, data: bytes | None = None, *, array: Array | None = None, **rest: Any) -> int:
         """Remember it; give its number in its tape, whether there was room or not."""
         track = talk.track
         n = track.number()
+        if array is not None:
+            rest["batch"] = array.first = array.first or n
         size = OVERHEAD if data is None else OVERHEAD + len(data)
         now = trio.current_time() - self._start
         if self._bytes + size > self._buffer and self._bytes and not self.complete:
@@ -128,7 +130,7 @@ class Recorder:
         track.gap = None
         track.n = n = track.n + 1
         now = int((trio.current_time() - self._start) * 1e6) / 1e6
-        self._keep(track, Frame(n, now, direction, kind, self.origin + now, leg, talk.label, exchange, None, method, id, re, None, Raw(data), http), size)
+        self._keep(track, Frame(n, now, direction, kind, self.origin + now, leg, talk.label, exchange, None, method, id, re, None, None, Raw(data), http), size)
         return n
 
     def _envelope(self, verb: str | None, status: int | None, headers: Headers) -> Http | None:

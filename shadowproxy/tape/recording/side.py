@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from shadowproxy.errors import ProxyError, SpecError, UpstreamAnswered
-from shadowproxy.exchange import Call, End, Exchange, Headers, Listen, Notify, Replies, Reply, Said
+from shadowproxy.exchange import Call, End, Exchange, Headers, Left, Listen, Notify, Replies, Reply, Said
 from shadowproxy.tape.frame import Kind, Leg
 from shadowproxy.tape.recording.track import Talk
 from shadowproxy.wire.eras import META_VERSION
@@ -57,7 +57,11 @@ class Side:
     def _ask(self, exchange: Exchange) -> tuple[Talk, int]:
         recorder, request, headers = self.recorder, exchange.request, exchange.headers
         talk, number = recorder.talk(exchange.session), recorder.number(exchange)
-        n = recorder.note_plain(talk, "c2s", self.leg, "request", request.encode(), number, request.method, request.id, None, "POST" if headers else None, None, headers)
+        if request.array is not None:
+            n = recorder.note(talk, "c2s", self.leg, "request", request.encode(), exchange=number, method=request.method, id=request.id,
+                              verb="POST" if headers else None, headers=headers, array=request.array)  # fmt: skip
+        else:
+            n = recorder.note_plain(talk, "c2s", self.leg, "request", request.encode(), number, request.method, request.id, None, "POST" if headers else None, None, headers)
         if self.leg != "server":
             exchange.asked = n
         return talk, n
@@ -77,7 +81,7 @@ class Side:
         headers = exchange.headers
         asked = talk.answer(self.leg, _key(said)) if said.is_response else None
         return self.recorder.note(talk, "c2s", self.leg, "response" if said.is_response else "notification", said.encode(), method=said.method, id=said.id, re=asked,
-                                  verb="POST" if headers else None, headers=headers)  # fmt: skip
+                                  verb="POST" if headers else None, headers=headers, array=said.array)  # fmt: skip
 
     async def listen(self, next: Listen, exchange: Exchange) -> Replies:
         talk, number = self.recorder.talk(exchange.session), self.recorder.number(exchange)
@@ -101,11 +105,13 @@ class Side:
 
     # ------------------------------------------------ what did not come through the onion
     def aside(self, exchange: Exchange, said: Said) -> None:
-        """Only the client hears, or says, this."""
+        """Only the client hears, says or does this."""
         if self.leg == "server" or exchange.number < 0:
             return
         talk, number = self.recorder.talk(exchange.session), exchange.number or None
-        if not isinstance(said, Message):
+        if isinstance(said, Left):
+            self.recorder.note(talk, "c2s", self.leg, "left", exchange=number, stream=f"x{number}", re=exchange.asked or None)
+        elif not isinstance(said, Message):
             self._told(talk, exchange, said)
         elif said.is_response:
             self.recorder.note(talk, "s2c", self.leg, "response", said.encode(), exchange=number, stream=f"x{number}", id=said.id, re=exchange.asked or None)
@@ -166,11 +172,11 @@ class Taped:
         status, headers = self._envelope()
         if not isinstance(item, Message):
             recorder.note(self._talk, "s2c", leg, "event", exchange=exchange.number, stream=stream, status=status, headers=headers, event_id=item.id,
-                          event=item.event, retry=item.retry, text=item.data.decode("utf-8", "replace") or None)  # fmt: skip
+                          event=item.event, retry=item.retry, text=item.data.decode("utf-8", "replace") or None, comment=item.comment)  # fmt: skip
             return
         kind: Kind = "response" if item.is_response else "request" if item.is_request else "notification"
         n = recorder.note(self._talk, "s2c", leg, kind, item.encode(), exchange=exchange.number, stream=stream, method=item.method, id=item.id,
-                          re=self._asked(item, stream) if kind == "response" else None, status=status, headers=headers, event_id=item.event_id, retry=item.retry)  # fmt: skip
+                          re=self._asked(item, stream) if kind == "response" else None, status=status, headers=headers, event_id=item.event_id, retry=item.retry, array=item.array)  # fmt: skip
         if kind == "request":
             self._talk.ask(leg, _key(item), n)
         elif kind == "response" and exchange.request.method in _HELLO:

@@ -35,12 +35,14 @@ class Moment(msgspec.Struct, gc=False):
     exchange: int | None = None
     stream: str | None = None
     re: int | None = None
+    batch: int | None = None
     verb: str | None = None
     status: int | None = None
     headers: Sequence[tuple[bytes, bytes]] | None = None
     event_id: bytes | None = None
     event: bytes | None = None
     retry: int | None = None
+    comment: bytes | None = None
     error: str | None = None
     text: str | None = None
     lost: int | None = None
@@ -104,7 +106,7 @@ def frame_of(moment: Moment, origin: float) -> Frame:
     if data is not None and b"\n" in data:
         data = as_line(data)[:-1]
     return Frame(n=moment.n, t=round(moment.t, 6), wall=round(origin + moment.t, 6), dir=moment.dir, kind=moment.kind, leg=moment.leg, session=moment.session,
-                 exchange=moment.exchange, stream=moment.stream, method=moment.method, id=moment.id, re=moment.re, token=None if data is None else _token(data),
+                 exchange=moment.exchange, stream=moment.stream, method=moment.method, id=moment.id, re=moment.re, batch=moment.batch, token=None if data is None else _token(data),
                  message=None if data is None else Raw(data), http=http_of(moment.verb, moment.status, moment.headers), sse=_sse(moment), error=moment.error, text=None if moment.kind == "event" else _clean(moment.text), lost=moment.lost)  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def http_of(verb: str | None, status: int | None, headers: Sequence[tuple[bytes,
 
 def _sse(moment: Moment) -> Sse | None:
     if moment.kind == "event":
-        return Sse(_text(moment.event_id), _text(moment.event or None), moment.retry, moment.text)
+        return Sse(_text(moment.event_id), _text(moment.event or None), moment.retry, moment.text, _text(moment.comment))
     if moment.event_id is None and moment.retry is None:
         return None
     return Sse(_text(moment.event_id), None, moment.retry)

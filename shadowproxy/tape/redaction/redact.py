@@ -101,8 +101,8 @@ class Redactor:
             changes["sse"] = self._sse(frame.sse, rules)
 
     def _sse(self, sse: Sse, rules: set[str]) -> Sse:
-        id, event, data = (None if text is None else self._text(text, "sse", rules) for text in (sse.id, sse.event, sse.data))
-        return Sse(id, event, sse.retry, data)
+        id, event, data, comment = (None if text is None else self._text(text, "sse", rules) for text in (sse.id, sse.event, sse.data, sse.comment))
+        return Sse(id, event, sse.retry, data, comment)
 
     def _fields(self, fields: Fields, rules: set[str]) -> Fields:
         """Harmless fields are shown, as far as they hold no secret; of others only that they were there, and whether they were the same.

@@ -70,7 +70,7 @@ class _Scanner:
             if raw is not None and frame.message is None:
                 yield from self.message(frame.n, bytes(raw), f"{name}")
         if frame.sse is not None:
-            for name in ("id", "event", "data"):
+            for name in ("id", "event", "data", "comment"):
                 yield from self.text(frame.n, f"sse.{name}", getattr(frame.sse, name))
         for name, value in () if frame.http is None else frame.http.headers:
             yield from self._header(frame.n, name.lower(), value)

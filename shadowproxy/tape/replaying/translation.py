@@ -34,6 +34,8 @@ def event_of(frame: Frame) -> Event:
     sse = frame.sse
     if sse is None:
         return Event(b"")
+    if sse.comment is not None:
+        return Event(b"", comment=sse.comment.encode())
     return Event((sse.data or "").encode(), None if sse.id is None else sse.id.encode(), (sse.event or "").encode(), sse.retry)
 
 

@@ -105,7 +105,7 @@ def size_of(frame: Frame) -> int:
     """Bytes of what it carries: its message, or the text in place of one."""
     if frame.message is not None:
         return memoryview(frame.message).nbytes
-    text = frame.text or (frame.sse.data if frame.sse is not None else None)
+    text = frame.text or (frame.sse.data or frame.sse.comment if frame.sse is not None else None)
     return len(text.encode("utf-8", "surrogatepass")) if text else 0
 
 
@@ -142,7 +142,7 @@ def carried(frame: Frame) -> Iterator[str]:
         yield data.decode("utf-8", "replace")
         if b"\\" in data:
             yield from _strings(frame)
-    yield from filter(None, (frame.text, frame.sse.data if frame.sse is not None else None, frame.error))
+    yield from filter(None, (frame.text, *((frame.sse.data, frame.sse.comment) if frame.sse is not None else ()), frame.error))
 
 
 def _strings(frame: Frame) -> Iterator[str]:

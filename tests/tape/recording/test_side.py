@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wires import House, open_house
 
 from shadowproxy.exchange import Exchange, Reply
+from shadowproxy.wire.jsonrpc import decode_batch
 from shadowproxy.wire.sse import Event
 
 INITIALIZE = legacy("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}})
@@ -158,6 +159,14 @@ async def test_an_event_without_a_message_keeps_its_name_and_data(autojump_clock
     assert memory.frames[1].text is None
 
 
+async def test_a_comment_passes_and_is_on_tape(autojump_clock: MockClock) -> None:
+    async with recorded(feeding(Feed(Event(b"", comment=b"still\nthere"), message(id=1, result={}), ended=True))) as (house, memory):
+        events = await house.connect().stream(legacy("x"))
+        assert await events.client.part() == b": still\n: there\n\n"
+        assert await events.message() is not None
+    assert memory.told[1:] == ["< event #1 @x1 200 :still\nthere", "< response #1 @x1 id=1 re=1"]
+
+
 # ---------------------------------------------------- sessions
 async def test_a_session_from_its_handshake_to_its_end(autojump_clock: MockClock) -> None:
     async with recorded(hello) as (house, memory):
@@ -262,7 +271,17 @@ async def test_a_batch_is_its_messages_each_an_exchange(autojump_clock: MockCloc
     assert memory.told[:2] == ["> notification notifications/x POST", "> response id=9 POST"]
     asked = {line.split(" #")[0]: frame for line, frame in zip(memory.told, memory.frames, strict=True) if frame.kind == "request"}
     assert {name: frame.exchange for name, frame in asked.items()}.keys() == {"> request a", "> request b"}
+    assert [frame.batch for frame in memory.frames] == [1, 1, 1, 1, None, None]
     assert [(frame.re, frame.stream) for frame in memory.frames[4:]] == [(asked[f"> request {name}"].n, f"x{asked[f'> request {name}'].exchange}") for name in "ab"]
+
+
+async def test_a_batch_of_a_server_is_marked_too(autojump_clock: MockClock) -> None:
+    together = decode_batch(b"[%b,%b]" % (note().encode(), message(id=1, result={}).encode()))
+    async with recorded(feeding(Feed(*together, ended=True))) as (house, memory):
+        events = await house.connect().stream(legacy("x"))
+        while await events.message():
+            pass
+    assert [frame.batch for frame in memory.frames] == [None, 2, 2]
 
 
 async def test_a_client_of_2024_speaks_over_its_one_stream(autojump_clock: MockClock) -> None:

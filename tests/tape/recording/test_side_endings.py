@@ -201,6 +201,7 @@ async def test_a_legacy_client_that_leaves_cancels_nothing(autojump_clock: MockC
     assert memory.told[1:] == [
         "< notification notifications/progress #1 @x1 200",
         "< notification notifications/progress #1 @x1",
+        "> left #1 @x1 re=1",  # what was to be sent next told it
         "< notification notifications/progress #1 @x1",
         '< response #1 @x1 id="a" re=1',
     ]
