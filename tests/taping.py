@@ -12,8 +12,9 @@ from typing import Any
 import trio
 
 from shadowproxy.service import running
-from shadowproxy.tape.frame import Frame, decode_frame, encode_frames
-from shadowproxy.tape.recording.recorder import Recorder, Redacts
+from shadowproxy.tape.frame import Frame, decode_frame
+from shadowproxy.tape.recording.envelopes import Redacts
+from shadowproxy.tape.recording.recorder import Recorder
 from shadowproxy.tape.recording.track import Track
 from shadowproxy.wire.jsonrpc import Raw
 
@@ -28,12 +29,12 @@ class Memory:
         self.full = self.closed = False
         self.writes = 0
 
-    def write(self, track: Track, frames: Sequence[Frame]) -> None:
+    def write(self, track: Track, data: bytes) -> None:
         assert not self.closed
         self.writes += 1
         if self.full:
             raise DISK_FULL
-        self.tapes.setdefault(track.name, []).extend(decode_frame(line) for line in encode_frames(frames).splitlines())
+        self.tapes.setdefault(track.name, []).extend(decode_frame(line) for line in data.splitlines())
 
     def close(self) -> None:
         self.closed = True

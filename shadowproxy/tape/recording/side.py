@@ -1,7 +1,7 @@
 """A side of the recorder: an interceptor that notes every exchange as it passes, untouched.
 
-In: exchanges. Out: the same; moments for the `Recorder`, noted synchronously. Owns nothing: what it keeps of an exchange goes with it, and leaves no
-cycle behind. Between the legs stand interceptors that may rewrite, so "client" shows what the client has said and was told, "server" what the server has.
+In: exchanges. Out: the same; what happened, for the `Recorder`, noted synchronously. A call that is answered with a message, as nearly all are, only leaves two
+`Passed` there, worked on later with others: that costs a third. Owns nothing: what it keeps of an exchange goes with it, and leaves no cycle behind. Between the legs stand interceptors that may rewrite, so "client" shows what the client has said and was told, "server" what the server has.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import trio
 from shadowproxy.errors import ProxyError, SpecError, UpstreamAnswered
 from shadowproxy.exchange import Call, End, Exchange, Headers, Left, Listen, Notify, Replies, Reply, Said
 from shadowproxy.tape.frame import Kind, Leg
-from shadowproxy.tape.recording.track import Talk
+from shadowproxy.tape.recording.track import Passed, Talk
 from shadowproxy.wire.eras import META_VERSION
 from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, encode, error_reply, key_of
 from shadowproxy.wire.sse import Event
@@ -34,37 +34,22 @@ class Side:
         self.recorder, self.leg = recorder, leg
 
     async def call(self, next: Call, exchange: Exchange) -> Reply:
-        recorder = self.recorder
-        talk, n = self._ask(exchange)
+        recorder, request = self.recorder, exchange.request
+        method = request.method
+        asked = Passed(recorder.now(), self.leg, exchange, request.encode(), method, request.members.get("id"), request.array)
+        recorder.passed(asked)
         try:
             if recorder.complete:
                 await recorder.room()
             reply = await next(exchange)
         except BaseException as error:
-            self.failed(talk, exchange, error, n)
+            self.failed(recorder.talk(exchange.session), exchange, error, recorder.n(asked))
             raise
-        if isinstance(reply, Message):
-            if reply.event_id is None and not exchange.as_event and exchange.request.method not in _HELLO:
-                status, headers = (None, None) if exchange.headers is None else (exchange.status, exchange.reply_headers)
-                recorder.note_plain(talk, "s2c", self.leg, "response", reply.encode(), exchange.number, None, reply.id, n, None, status, headers)
-                return reply
-            Taped(self, talk, exchange, n).note(reply, f"x{exchange.number}" if exchange.as_event else None)
+        if type(reply) is Message and reply.event_id is None and reply.retry is None and method not in _HELLO:
+            recorder.passed(Passed(recorder.now(), self.leg, exchange, reply.encode(), None, reply.members.get("id"), None, asked, exchange.as_event))
             return reply
-        exchange.streamed = True
-        talk.stream(self.leg, _key(exchange.request), n)
-        return Recorded(Taped(self, talk, exchange, n), reply, f"x{exchange.number}")
-
-    def _ask(self, exchange: Exchange) -> tuple[Talk, int]:
-        recorder, request, headers = self.recorder, exchange.request, exchange.headers
-        talk, number = recorder.talk(exchange.session), recorder.number(exchange)
-        if request.array is not None:
-            n = recorder.note(talk, "c2s", self.leg, "request", request.encode(), exchange=number, method=request.method, id=request.id,
-                              verb="POST" if headers else None, headers=headers, array=request.array)  # fmt: skip
-        else:
-            n = recorder.note_plain(talk, "c2s", self.leg, "request", request.encode(), number, request.method, request.id, None, "POST" if headers else None, None, headers)
-        if self.leg != "server":
-            exchange.asked = n
-        return talk, n
+        taped = Taped(self, recorder.talk(exchange.session), exchange, recorder.n(asked))
+        return taped.whole(reply) if isinstance(reply, Message) else taped.streaming(reply)
 
     async def notify(self, next: Notify, exchange: Exchange) -> None:
         talk = self.recorder.talk(exchange.session)
@@ -108,6 +93,7 @@ class Side:
         """Only the client hears, says or does this."""
         if self.leg == "server" or exchange.number < 0:
             return
+        self.recorder.settle()
         talk, number = self.recorder.talk(exchange.session), exchange.number or None
         if isinstance(said, Left):
             self.recorder.note(talk, "c2s", self.leg, "left", exchange=number, stream=f"x{number}", re=exchange.asked or None)
@@ -121,7 +107,7 @@ class Side:
 
     def _told(self, talk: Talk, exchange: Exchange, error: Exception) -> None:
         if not exchange.number and exchange.request.members:  # refused before it came here
-            exchange.asked = self._ask(exchange)[1] if exchange.request.is_request else self._tell(talk, exchange, exchange.request)
+            exchange.asked = self._ask(exchange) if exchange.request.is_request else self._tell(talk, exchange, exchange.request)
         self.failed(talk, exchange, error, exchange.asked or None)
 
     def failed(self, talk: Talk, exchange: Exchange, error: BaseException, n: int | None) -> None:
@@ -136,12 +122,18 @@ class Side:
         if leg != "server":
             exchange.number = -exchange.number or -1
 
+    def _ask(self, exchange: Exchange) -> int:
+        recorder, request = self.recorder, exchange.request
+        asked = Passed(recorder.now(), self.leg, exchange, request.encode(), request.method, request.id, request.array)
+        recorder.passed(asked)
+        return recorder.n(asked)
+
     def _refused(self, talk: Talk, exchange: Exchange, error: Exception, n: int | None) -> None:
         """As an HTTP answer, or as the last event of a stream that has begun."""
         more: dict[str, Any] = {"exchange": exchange.number or None, "re": n, "error": getattr(error, "name", type(error).__name__), "data": None}
         streamed = exchange.streamed or exchange.as_event
         if isinstance(error, ProxyError) and exchange.headers is not None and not streamed:
-            more["status"] = error.http_status
+            more.update(status=error.http_status, headers=error.headers())
         elif streamed:
             more["stream"] = f"x{exchange.number}"
         if isinstance(error, UpstreamAnswered) and "status" in more:
@@ -165,6 +157,16 @@ class Taped:
     @property
     def recorder(self) -> Recorder:
         return self._side.recorder
+
+    def whole(self, reply: Message) -> Message:
+        self.note(reply, f"x{self._exchange.number}" if self._exchange.as_event else None)
+        return reply
+
+    def streaming(self, replies: Replies) -> Recorded:
+        exchange = self._exchange
+        exchange.streamed = True
+        self._talk.stream(self._side.leg, _key(exchange.request), self._n)
+        return Recorded(self, replies, f"x{exchange.number}")
 
     def note(self, item: Message | Event, stream: str | None) -> None:
         """A message to the client. The first of an answer tells its status and fields."""

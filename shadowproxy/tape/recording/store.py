@@ -13,7 +13,7 @@ import platform
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from shadowproxy.errors import ConfigError
-from shadowproxy.tape.frame import Frame, Header, encode_frames, encode_header
+from shadowproxy.tape.frame import Header, encode_header
 from shadowproxy.tape.recording.track import Track
 from shadowproxy.version import VERSION
 
@@ -63,13 +63,12 @@ class Store:
         self._begun = time.strftime("%Y%m%d-%H%M%S")
         self._known: WeakKeyDictionary[Track, tuple[Path, float]] = WeakKeyDictionary()  # where each goes, and since when; gone with its session
 
-    def write(self, track: Track, frames: Sequence[Frame]) -> None:
-        """Append. Raises `OSError`, with nothing appended."""
+    def write(self, track: Track, data: bytes) -> None:
+        """Append these lines. Raises `OSError`, with nothing appended."""
         part = self._part(track)
         if self._is_full(part):
             self._put_aside(track)
             part = self._part(track)
-        data = encode_frames(frames)
         try:
             write_all(part.file, data)
         except OSError:

@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
+from shadowproxy.exchange import Exchange
 from shadowproxy.tape.frame import Direction, Frame, Http, Kind, Leg, Sse
-from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, as_line
+from shadowproxy.tape.recording.lines import Lines
+from shadowproxy.wire.jsonrpc import Array, BadMessage, Message, Raw, as_line
 
 #: HTTP fields that are kept, of a request and of an answer. What identifies a client is replaced before it is written (`redact.py`).
 FIELDS: Final = frozenset({b"accept", b"authorization", b"cache-control", b"content-type", b"cookie", b"last-event-id", b"location", b"mcp-method", b"mcp-name",
@@ -48,6 +50,21 @@ class Moment(msgspec.Struct, gc=False):
     lost: int | None = None
 
 
+class Passed(msgspec.Struct, gc=False):
+    """A request, or the response to `asked`, that crossed the recorder by itself: what must be known at that time, and no work done on it. `n` comes later."""
+
+    t: float
+    leg: Leg
+    exchange: Exchange
+    data: bytes
+    method: str | None
+    id: Raw | None
+    array: Array | None = None
+    asked: Passed | None = None
+    stream: bool = False  # it came as the only event of one
+    n: int = 0
+
+
 class Track:
     """One tape. `name` is the session's label, or "" for a tape of all."""
 
@@ -55,14 +72,14 @@ class Track:
         self.name = name
         self.n = 0
         self.gap: Moment | None = None  # at the end of what waits: it counts on
-        self.waiting: list[Moment | Frame] = []
+        self.waiting: list[Moment | Frame | Lines] = []
         self.size = 0  # bytes of these, nearly
 
     def number(self) -> int:
         self.n += 1
         return self.n
 
-    def take(self, count: int) -> tuple[list[Moment | Frame], int]:
+    def take(self, count: int) -> tuple[list[Moment | Frame | Lines], int]:
         """The first of what waits, and their share of its size."""
         items = self.waiting[:count]
         del self.waiting[:count]
@@ -110,15 +127,9 @@ def frame_of(moment: Moment, origin: float) -> Frame:
                  message=None if data is None else Raw(data), http=http_of(moment.verb, moment.status, moment.headers), sse=_sse(moment), error=moment.error, text=None if moment.kind == "event" else _clean(moment.text), lost=moment.lost)  # fmt: skip
 
 
-def gap(frames: Sequence[Frame], text: str) -> Frame:
-    """In place of these, which follow one another."""
-    first, last = frames[0], frames[-1]
-    return Frame(n=first.n, t=first.t, wall=first.wall, dir="s2c", kind="gap", lost=last.n + (last.lost or 1) - first.n, text=text)
-
-
-def linked(frame: Frame) -> Frame:
+def linked(frame: Frame, data: bytes) -> Frame:
     """With the progress token that its message may have."""
-    token = None if frame.message is None else _token(bytes(frame.message))
+    token = _token(data)
     return frame if token is None else msgspec.structs.replace(frame, token=token)
 
 

@@ -5,16 +5,17 @@ client is answered from, so that they are found the next time. `open_appending` 
 """
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
-from shadowproxy.exchange import Call, Exchange, Notify, Reply, Session
+from shadowproxy.exchange import Call, Exchange, Listen, Notify, Replies, Reply, Session
 from shadowproxy.service import running
-from shadowproxy.tape.frame import Frame, Header, encode_frames
-from shadowproxy.tape.recording.recorder import Recorder, Redacts
+from shadowproxy.tape.frame import Frame, Header, decode_frame, encode_frames
+from shadowproxy.tape.recording.envelopes import Redacts
+from shadowproxy.tape.recording.recorder import Recorder
 from shadowproxy.tape.recording.track import Talk, Track
 from shadowproxy.tape.replaying.columns import Columns
 
@@ -29,10 +30,9 @@ class TapeEnd:
         self._frame, self._exchange, self._end, self.later = columns.last_frame, columns.last_exchange, end, 0.0
         self._file = path.open("r+b", buffering=0)
 
-    def write(self, track: Track, frames: Sequence[Frame]) -> None:
-        """Append them. Raises `OSError`, with nothing appended."""
-        data = encode_frames(map(self._moved, frames))
-        rest = data
+    def write(self, track: Track, data: bytes) -> None:
+        """Append these lines, renumbered. Raises `OSError`, with nothing appended."""
+        rest = data = encode_frames(self._moved(decode_frame(line)) for line in data.split(b"\n") if line)
         self._file.truncate(self._end)
         self._file.seek(self._end)
         try:
@@ -47,7 +47,7 @@ class TapeEnd:
         exchange = None if frame.exchange is None else frame.exchange + self._exchange
         stream = frame.stream if frame.stream is None or frame.exchange is None else f"{frame.stream[0]}{exchange}"
         return msgspec.structs.replace(frame, n=frame.n + self._frame, t=round(frame.t + self.later, 6), exchange=exchange, stream=stream,
-                                       re=None if frame.re is None else frame.re + self._frame)  # fmt: skip
+                                       re=frame.re and frame.re + self._frame, batch=frame.batch and frame.batch + self._frame)  # fmt: skip
 
     def close(self) -> None:
         self._file.close()
@@ -68,6 +68,9 @@ class Appender:
 
     async def notify(self, next: Notify, exchange: Exchange) -> None:
         await self._side.notify(next, exchange)
+
+    async def listen(self, next: Listen, exchange: Exchange) -> Replies:
+        return await self._side.listen(next, exchange)
 
 
 @asynccontextmanager

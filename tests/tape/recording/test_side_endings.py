@@ -18,6 +18,7 @@ from wires import House, open_house, posted
 from shadowproxy.config import Limits, Timeouts
 from shadowproxy.errors import ProxyError, UpstreamAnswered, UpstreamBroken, UpstreamExited
 from shadowproxy.exchange import Call, Exchange, Reply
+from shadowproxy.tape.frame import Http
 from shadowproxy.wire.jsonrpc import BadMessage
 
 ERAS = pytest.mark.parametrize("exchange", [legacy("x", id="a"), modern("x", id="a")], ids=["legacy", "modern"])
@@ -78,6 +79,7 @@ async def test_a_request_that_is_not_admitted(autojump_clock: MockClock, exchang
         first.leave()
         await wait_all_tasks_blocked()
     assert memory.told == ["> request first #1 id=1 POST", '> request x #2 id="a" POST', '< refusal #2 id="a" re=2 503 overloaded', "> cancelled #1 re=1"]
+    assert memory.frames[2].http == Http(None, 503, (("retry-after", "1"),))
 
 
 async def test_a_session_that_nobody_knows(autojump_clock: MockClock) -> None:

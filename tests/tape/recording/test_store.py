@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tapes import notification
 
-from shadowproxy.tape.frame import Frame, Header
+from shadowproxy.tape.frame import Header, encode_frames
 from shadowproxy.tape.reader import Reading
 from shadowproxy.tape.recording import store
 from shadowproxy.tape.recording.store import Rotation, Store, compress, free_name, old_ones
@@ -40,8 +40,8 @@ def header(track: Track) -> Header:
     return Header(tool="test", origin=1.0, session=track.name or None)
 
 
-def frames(first: int, count: int = 1) -> list[Frame]:
-    return [notification(n, "x") for n in range(first, first + count)]
+def lines(first: int, count: int = 1) -> bytes:
+    return encode_frames(notification(n, "x") for n in range(first, first + count))
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def test_one_file_for_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.jsonl"
     with opened(path) as tapes:
         assert not path.exists()  # nothing to write yet
-        tapes.write(Track(""), frames(1, 3))
+        tapes.write(Track(""), lines(1, 3))
     assert numbers(path) == [1, 2, 3]
 
 
@@ -79,7 +79,7 @@ def test_a_file_for_each_session(tmp_path: Path) -> None:
     with opened(tmp_path, per_session=True) as tapes:
         for n in (1, 2):
             for track in (one, other, everybody):
-                tapes.write(track, frames(n))
+                tapes.write(track, lines(n))
     assert names(tmp_path) == [f"T-{os.getpid()}-{name}.jsonl" for name in ("all", "s1", "s2")]
     assert [numbers(path) for path in tmp_path.iterdir()] == [[1, 2]] * 3
     for path in tmp_path.iterdir():
@@ -93,7 +93,7 @@ def test_nobody_else_may_read_them(tmp_path: Path) -> None:
         with opened(tmp_path / "a.jsonl", Rotation(size=1, compress=True)) as tapes:
             track = Track("")
             for n in (1, 2):
-                tapes.write(track, frames(n))
+                tapes.write(track, lines(n))
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
@@ -104,7 +104,7 @@ def test_a_tape_of_an_earlier_run_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     for _ in range(3):
         with opened(path) as tapes:
-            tapes.write(Track(""), frames(1))
+            tapes.write(Track(""), lines(1))
     assert [numbers(one) for one in tmp_path.iterdir()] == [[1]] * 3
 
 
@@ -114,7 +114,7 @@ def test_more_sessions_than_files_may_be_open_take_turns(tmp_path: Path, monkeyp
     with opened(tmp_path, per_session=True) as tapes:
         for n in range(1, 4):
             for track in tracks:
-                tapes.write(track, frames(n))
+                tapes.write(track, lines(n))
                 assert len(os.listdir("/proc/self/fd")) < 100
         assert len(tapes._open) == 3
     assert [numbers(path) for path in tmp_path.iterdir()] == [[1, 2, 3]] * 10
@@ -124,7 +124,7 @@ def test_sessions_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(store, "OPEN", 2)
     with opened(tmp_path, per_session=True) as tapes:
         for number in range(10):
-            tapes.write(Track(f"s{number}"), frames(1))
+            tapes.write(Track(f"s{number}"), lines(1))
         gc.collect()
         assert len(tapes._known) == 2
 
@@ -134,7 +134,7 @@ def test_a_full_file_is_put_aside_with_a_header_for_the_next(tmp_path: Path) -> 
     track = Track("")
     with opened(tmp_path / "a.jsonl", Rotation(size=400)) as tapes:
         for n in range(1, 11):
-            tapes.write(track, frames(n))
+            tapes.write(track, lines(n))
     aside = old_ones(tmp_path / "a.jsonl")
     assert len(aside) >= 2
     assert [n for path in (*reversed(aside), tmp_path / "a.jsonl") for n in numbers(path)] == list(range(1, 11))
@@ -146,8 +146,8 @@ def test_an_old_file_is_put_aside_though_it_took_turns(tmp_path: Path, clock: Cl
     one, other = Track("s1"), Track("s2")
     with opened(tmp_path, Rotation(age=60), per_session=True) as tapes:
         for n in range(1, 8):
-            tapes.write(one, frames(n))
-            tapes.write(other, frames(n))
+            tapes.write(one, lines(n))
+            tapes.write(other, lines(n))
             clock.now += 20
     assert sorted(numbers(path) for path in tmp_path.iterdir() if "s1" in path.name) == [[1, 2, 3], [4, 5, 6], [7]]
 
@@ -159,7 +159,7 @@ def test_only_so_many_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> No
     track = Track("")
     with opened(tmp_path / "a.jsonl", Rotation(size=1, keep=2)) as tapes:
         for n in range(1, 8):
-            tapes.write(track, frames(n))
+            tapes.write(track, lines(n))
     assert [numbers(path) for path in old_ones(tmp_path / "a.jsonl")] == [[6], [5]]
     assert numbers(tmp_path / "a.jsonl") == [7]
     assert [other.read_text() for other in others] == ["mine"] * len(others)
@@ -169,7 +169,7 @@ def test_names_with_characters_that_patterns_know(tmp_path: Path) -> None:
     track, path = Track(""), tmp_path / "a[1]*.jsonl"
     with opened(path, Rotation(size=1, keep=1)) as tapes:
         for n in range(1, 5):
-            tapes.write(track, frames(n))
+            tapes.write(track, lines(n))
     assert [numbers(old) for old in old_ones(path)] == [[3]]
 
 
@@ -177,7 +177,7 @@ def test_files_put_aside_are_compressed_and_can_be_read(tmp_path: Path) -> None:
     track, path = Track(""), tmp_path / "a.jsonl"
     with opened(path, Rotation(size=1, compress=True, keep=2)) as tapes:
         for n in range(1, 6):
-            tapes.write(track, frames(n))
+            tapes.write(track, lines(n))
     assert sorted(one.suffix for one in tmp_path.iterdir()) == [".jsonl", ".zst", ".zst"]
     assert [numbers(old) for old in old_ones(path)] == [[4], [3]]
 
@@ -209,12 +209,12 @@ def test_a_write_that_fails_half_way_is_taken_back(tmp_path_factory: pytest.Temp
         with room_for(size):
             for n in range(1, 30):
                 try:
-                    tapes.write(track, frames(n))
+                    tapes.write(track, lines(n))
                     written.append(n)
                 except OSError as error:
                     assert error.errno == 27  # EFBIG
         assert written == list(range(1, len(written) + 1))
-        tapes.write(track, frames(30))  # there is room again
+        tapes.write(track, lines(30))  # there is room again
     assert numbers(path) == [*written, 30]
 
 
@@ -222,9 +222,9 @@ def test_a_disk_without_room_for_a_header_leaves_no_file(tmp_path: Path) -> None
     track, path = Track(""), tmp_path / "a.jsonl"
     with opened(path) as tapes:
         with room_for(5), pytest.raises(OSError):
-            tapes.write(track, frames(1))
+            tapes.write(track, lines(1))
         assert list(tmp_path.iterdir()) == []
-        tapes.write(track, frames(1))
+        tapes.write(track, lines(1))
     assert numbers(path) == [1]
 
 
@@ -237,7 +237,7 @@ def test_no_room_to_compress_leaves_the_tape_as_it_was(tmp_path: Path, monkeypat
     monkeypatch.setattr(store, "compress", full)
     with opened(path, Rotation(size=1, compress=True)) as tapes:
         for n in range(1, 4):
-            tapes.write(track, frames(n))
+            tapes.write(track, lines(n))
     assert sorted(numbers(one) for one in tmp_path.iterdir()) == [[1], [2], [3]]  # and no half of anything
     assert "not compressed" in caplog.text
 
@@ -256,10 +256,10 @@ def test_what_cannot_be_put_aside_is_told_before_anything_is_written(tmp_path: P
 
     monkeypatch.setattr(Path, "rename", rename)
     with opened(path, Rotation(size=1)) as tapes:
-        tapes.write(track, frames(1))
+        tapes.write(track, lines(1))
         with pytest.raises(OSError):
-            tapes.write(track, frames(2))
-        tapes.write(track, frames(2))
+            tapes.write(track, lines(2))
+        tapes.write(track, lines(2))
     assert sorted(numbers(one) for one in tmp_path.iterdir()) == [[1], [2]]
 
 
@@ -287,10 +287,10 @@ def test_a_file_that_was_deleted_begins_anew_when_its_turn_comes(tmp_path: Path,
     monkeypatch.setattr(store, "OPEN", 1)
     one, other = Track("s1"), Track("s2")
     with opened(tmp_path, per_session=True) as tapes:
-        tapes.write(one, frames(1))
-        tapes.write(other, frames(1))
+        tapes.write(one, lines(1))
+        tapes.write(other, lines(1))
         for path in tmp_path.iterdir():
             path.unlink()
-        tapes.write(one, frames(2))
+        tapes.write(one, lines(2))
     assert [numbers(path) for path in tmp_path.iterdir()] == [[2]]
 

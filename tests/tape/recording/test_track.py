@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowproxy.tape.frame import Http, Sse, decode_frame, encode_frames
-from shadowproxy.tape.recording.track import ASKED, Moment, Talk, Track, frame_of, gap
+from shadowproxy.tape.recording.track import ASKED, Moment, Talk, Track, frame_of
 
 ORIGIN = 1_790_000_000.0
 
@@ -59,13 +59,6 @@ def test_whatever_was_seen_can_be_written_and_read(text: str, value: bytes, id: 
     assert line.count(b"\n") == 1
     assert encode_frames([decode_frame(line)]) == line
     assert bytes(frame.message or b"") == b'{"a":  1}'
-
-
-def test_a_gap_stands_for_frames_and_for_the_gaps_among_them() -> None:
-    frames = [frame_of(moment(n=3), ORIGIN), frame_of(moment(n=4, kind="gap", lost=5), ORIGIN), frame_of(moment(n=9), ORIGIN)]
-    found = gap(frames, "why")
-    assert (found.n, found.lost, found.kind, found.text, found.t) == (3, 7, "gap", "why", 1.25)
-    assert gap(frames[:2], "why").lost == 6
 
 
 def test_answers_belong_to_questions_of_their_leg_and_are_given_once() -> None:
