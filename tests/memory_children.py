@@ -33,11 +33,15 @@ class MemoryChild:
         self.read: list[Json] = []
         self.raw: list[bytes] = []  # the same lines as they came
         self.input_closed = False
+        self.killed = False  # the kernel knows that it has exited, the proxy not yet
 
     # ------------------------------------------------ as the link sees it
     @property
     def alive(self) -> bool:
         return self.exit_status is None
+
+    def exited(self) -> bool:
+        return self.exit_status is not None or self.killed
 
     def last_words(self) -> str:
         return "is running" if self.exit_status is None else f"exited with status {self.exit_status}"

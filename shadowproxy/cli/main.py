@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from shadowproxy.cli import exits
+from shadowproxy.cli.verbs import VERBS
 from shadowproxy.errors import ConfigError
-
-VERBS = ("forward", "reverse", "demo", "replay", "verify", "tape")
 
 
 def main() -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from shadowproxy.errors import ProxyError
+from shadowproxy.errors import ProxyError, UpstreamTimeout
 from shadowproxy.exchange import Exchange, Headers
 from shadowproxy.wire.jsonrpc import Message, Raw, error_reply
 from shadowproxy.wire.sse import Event, encode_comment, encode_event
@@ -65,6 +65,10 @@ async def refuse(send: Send, error: ProxyError, id: Raw | None, extra: Headers =
 
 def error_message(error: ProxyError, id: Raw | None) -> Message:
     return error_reply(id, error.rpc_code, error.message, error.payload())
+
+
+def too_late(seconds: float) -> UpstreamTimeout:
+    return UpstreamTimeout(f"no answer from the upstream within the request's deadline of {seconds:g} s (timeouts.request, --request-timeout)")
 
 
 def extra_of(exchange: Exchange) -> Headers:

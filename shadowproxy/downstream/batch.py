@@ -15,7 +15,7 @@ from shadowproxy.connection import PeerGone
 from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
 from shadowproxy.downstream.stream import Stream
-from shadowproxy.errors import ProxyError, SpecError, UpstreamTimeout
+from shadowproxy.errors import ProxyError, SpecError
 from shadowproxy.exchange import Exchange, Left
 from shadowproxy.gateway import Gateway
 from shadowproxy.wire.jsonrpc import BadMessage, Message, key_of
@@ -81,7 +81,7 @@ class Batch(Stream):
                             if isinstance(item, Message):
                                 limit.deadline = min(trio.current_time() + timeouts.request, latest)
             except trio.TooSlowError:
-                await inbox.send((exchange, self._fault(exchange, UpstreamTimeout(f"no answer within {timeouts.request:g} s"))))
+                await inbox.send((exchange, self._fault(exchange, answer.too_late(timeouts.request))))
             except (ProxyError, BadMessage) as error:
                 await inbox.send((exchange, self._fault(exchange, error)))
 

@@ -25,13 +25,14 @@ from hypercorn.typing import ConnectionState
 
 from shadowproxy.config import Limits, Timeouts
 from shadowproxy.connection import Connection, PeerGone
+from shadowproxy.downstream.goaway import GoAway
 from shadowproxy.downstream.http1 import App
 from shadowproxy.downstream.own_limit import UNDER_WAY, UnderWay
 
 log = logging.getLogger("shadowproxy")
 
 LAST_BYTES = 0.5
-"""Seconds that Hypercorn gets to send what the last application of a draining connection has said."""
+"""Seconds that Hypercorn gets to send what the last application of a draining connection has said; the same for an HTTP/2 client to leave by itself."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -52,7 +53,10 @@ class HypercornConnection:
         self._open = 0
         self._under_way = UnderWay()
         self._writing = trio.Lock()
+        self._written = trio.Event()  # something has been
         self._left = trio.Event()  # the client has
+        self._goaway = GoAway(self._write, self._leaving)
+        self._parting = trio.Event()  # nothing is under way, and nothing new is taken
 
     @property
     def begun(self) -> bool:
@@ -78,6 +82,8 @@ class HypercornConnection:
         async with TaskGroup() as self._group:
             self._protocol = ProtocolWrapper(ASGIWrapper(self._guarded), config, self._context, self._group, ConnectionState({}), tls, peer, None,
                                              self._out, self._alpn)  # fmt: skip
+            self._goaway.watch(self._protocol.protocol)
+            self._group.spawn(self._part)
             await self._protocol.initiate()
             await self._idle.restart(self._group, self._time_out)
             if self._first:
@@ -88,11 +94,44 @@ class HypercornConnection:
         assert self._protocol is not None
         while data := await self.connection.read():
             await self._protocol.handle(RawData(data))
+            self._goaway.watch(self._protocol.protocol)  # an HTTP/1.1 client may have begun to speak it
         self.connection.gone = True
         self._left.set()
         await self._protocol.handle(Closed())
         await self._release()
         await self._idle.stop()
+        self._parting.set()
+
+    async def _part(self) -> None:
+        """At the end, tell an HTTP/2 client what it may send elsewhere, and give it a moment to close."""
+        while True:
+            await self._parting.wait()
+            if self._left.is_set():
+                return
+            with trio.move_on_after(LAST_BYTES):  # noqa: ASYNC912 - waits only if something is still to be written
+                while not self._goaway.flushed:
+                    self._written = trio.Event()
+                    await self._written.wait()
+            if not self._open:
+                break
+            self._parting = trio.Event()  # one that had been accepted has only now begun
+        with trio.move_on_after(LAST_BYTES):
+            await self._goaway.say()
+            await self.connection.finish()
+            await self._left.wait()
+        self._scope.cancel(reason="nothing is under way any more")
+
+    def _leaving(self) -> None:
+        if not self._open:
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        """Nothing is under way, and nothing new is taken."""
+        if self._goaway.watching and not self._left.is_set():
+            self._goaway.begin()
+            self._parting.set()
+        else:
+            self._scope.deadline = trio.current_time() + LAST_BYTES
 
     async def _release(self) -> None:
         """Who waits for the client to make room for an answer: Hypercorn tells them nothing, and they would hold the connection for ever."""
@@ -125,6 +164,7 @@ class HypercornConnection:
             finally:
                 self._writing.release()
             written = True
+            self._written.set()
         except PeerGone:
             pass
         finally:
@@ -140,28 +180,30 @@ class HypercornConnection:
 
     async def _time_out(self) -> None:
         await trio.sleep(self._timeouts.idle)
-        self._scope.cancel(reason="idle")
+        if self._goaway.watching:
+            self._end_soon()
+        else:
+            self._scope.cancel(reason="idle")
 
     # ------------------------------------------------ the application, within our limits
     async def _guarded(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})
             return
-        if (status := self._fault(scope["headers"])) is not None:
-            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
-            return
         self._open += 1
         try:
             left, out = (None, send) if scope["http_version"] == "2" else (self._left, partial(self._perhaps_last, send))
             body = _Body(receive, partial(self._in_time, out), self._timeouts.body, self._limits.body, left)
+            if (status := self._fault(scope["headers"])) is not None:
+                await body.send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+                return await body.send({"type": "http.response.body", "body": b""})
             await self._app({**scope, **self._extras()}, body.receive, body.send)
         except PeerGone:
             pass  # the stream's end, not the connection's
         finally:
             self._open -= 1
-            if (self._draining or self._left.is_set()) and not self._open:
-                self._scope.deadline = trio.current_time() + LAST_BYTES
+            if (self._draining or self._goaway.begun or self._left.is_set()) and not self._open:
+                self._end_soon()
 
     async def _perhaps_last(self, send: Send, event: dict[str, Any]) -> None:
         """In HTTP/1.1 the answer of a draining connection says that it is the last, or the client would send its next request into the void."""
@@ -207,14 +249,21 @@ class HypercornConnection:
     def cancel(self, reason: str) -> None:
         """End what is under way: exchanges with a last word, upon which the connection ends; without any it ends now."""
         self._draining = True
+        self._goaway.begin()
         if not self._under_way.end(reason):
+            self.connection.write_nowait(self._goaway.owed())
             self._scope.cancel(reason=reason)
 
     def drain(self) -> None:
-        """Standing streams end politely, and the connection after its last answer; an idle one ends now."""
+        """Standing streams end politely, and the connection after its last answer; an idle one ends now, in HTTP/2 with a word (`goaway.py`)."""
         self._draining = True
+        self._goaway.begin()
         self._under_way.drain()
-        if not self._open:
+        if self._open:
+            return
+        if self._goaway.watching:
+            self._end_soon()
+        else:
             self._scope.cancel(reason="drain")
 
 

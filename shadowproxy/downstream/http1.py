@@ -332,12 +332,17 @@ class Http1:
 
     def _expire(self) -> None:
         if self._partial or self.queue:  # a head or a body that did not come in time
-            self.cancel("expired")
+            self.cut("expired")
         else:
             self.connection.abort()
 
     def cancel(self, reason: str) -> None:
-        """End the exchange under way; its `late` answers in its stead. Who came first says why."""
+        """End the exchange under way, in its own way if it has one."""
+        end = self.queue[0].standing if self.queue else None
+        (end or self.cut)(reason)
+
+    def cut(self, reason: str) -> None:
+        """Cancel the exchange under way; its `late` answers in its stead. Who came first says why."""
         if not self.scope.cancel_called:
             self.reason = reason
         self.scope.cancel(reason=reason)
@@ -347,7 +352,7 @@ class Http1:
         self.closing = True
         if not self.queue and not self._partial:
             self.connection.abort()
-        elif self.queue and self.queue[0].standing:
+        elif self.queue and self.queue[0].standing is not None:
             self.cancel("drain")
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import trio
 
+from shadowproxy.config import Limits, Timeouts
+from shadowproxy.connection import Connection
 from shadowproxy.wire.jsonrpc import INVALID_REQUEST, encode
-
-if TYPE_CHECKING:
-    from shadowproxy.downstream.http1 import Http1
 
 _STATUS = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 _BODYLESS = frozenset({204, 304})
@@ -36,11 +35,27 @@ def canned(status: int, text: str) -> bytes:
     return _STATUS[status] + head + body
 
 
+class Carrier(Protocol):
+    """What a request asks of its connection's server (`http1.py`)."""
+
+    connection: Connection
+    limits: Limits
+    timeouts: Timeouts
+    parser: Any
+    eof: bool
+    closing: bool
+    deadline: float | None
+    scope: trio.CancelScope
+
+    async def fill(self) -> None: ...
+    def cut(self, reason: str) -> None: ...
+
+
 class Request:
     __slots__ = ("_body_due", "_chunked", "_chunks", "_expects", "_head", "_http", "_keep", "_mute", "_size", "_told", "_total", "begun", "cancel_when_gone", "complete",
                  "done", "due", "headers", "keep_alive", "known", "last_write", "late", "method", "standing", "target", "version")  # fmt: skip
 
-    def __init__(self, http: Http1, target: bytes, headers: list[tuple[bytes, bytes]], known: dict[bytes, bytes], version: str) -> None:
+    def __init__(self, http: Carrier, target: bytes, headers: list[tuple[bytes, bytes]], known: dict[bytes, bytes], version: str) -> None:
         parser = http.parser
         method = parser.get_method()
         self._http, self.target, self.headers, self.known, self.version = http, target, headers, known, version
@@ -48,14 +63,16 @@ class Request:
         self._keep = parser.should_keep_alive()
         self._chunks: list[bytes] = []
         self._size = self._total = 0
-        self.complete = self._told = self._chunked = self._mute = self.begun = self.done = self.standing = False
+        self.complete = self._told = self._chunked = self._mute = self.begun = self.done = False
         self._expects: bool | None = None
         self._body_due = 0.0
         self._head: bytes | None = None
         self.due: float | None = None
         self.late: Callable[[str], Awaitable[None]] | None = None
         self.cancel_when_gone = False
-        self.keep_alive: tuple[float, bytes] | None = None
+        self.keep_alive: tuple[float, bytes] | None
+        self.standing: Callable[[str], None] | None  # of a standing stream: what ends it, with the reason
+        self.keep_alive = self.standing = None
         self.last_write = 0.0
 
     # ------------------------------------------------ request body
@@ -159,12 +176,15 @@ class Request:
         """Move the deadline to `seconds` from now."""
         self.due = trio.current_time() + seconds
 
-    def stand(self, every: float, comment: bytes) -> None:
-        """This is a standing stream: no deadline, ended by a drain, `comment` sent after `every` seconds of silence."""
-        self.due, self.standing = None, True
+    def stand(self, every: float, comment: bytes, end: Callable[[str], None] | None = None) -> None:
+        """This is a standing stream: no deadline, ended by a drain, `comment` sent after `every` seconds of silence.
+
+        `end(reason)`, if given, has the app end by itself; else a drain cancels it, and `late` speaks in its stead.
+        """
+        self.due, self.standing = None, end or self._http.cut
         self.keep_quiet_alive(every, comment)
         if self._http.closing:
-            self._http.cancel("drain")
+            self.standing("drain")
 
     def keep_quiet_alive(self, every: float, comment: bytes) -> None:
         self.keep_alive = every, b"%x\r\n%b\r\n" % (len(comment), comment) if self._chunked else comment
@@ -173,7 +193,7 @@ class Request:
     def sweep(self, now: float) -> None:
         if self.due is not None and self.due < now:
             if not self.done:  # else the answer is on its way, and has the deadline of a write
-                self._http.cancel("deadline")
+                self._http.cut("deadline")
         elif self.keep_alive is not None and self.begun and not self.done and self.last_write + self.keep_alive[0] <= now:
             self._http.connection.write_nowait(self.keep_alive[1])
             self.last_write = now

@@ -28,7 +28,7 @@ class UnderWay:
         """What stands ends politely now, and so does what begins to stand later; the rest goes on."""
         self.draining = True
         for limit in self.limits:
-            if limit.standing:
+            if limit.standing is not None:
                 limit.end("drain")
 
     def end(self, reason: str) -> bool:
@@ -42,7 +42,7 @@ class OwnLimit:
 
     def __init__(self, seconds: float, send: Send, under_way: UnderWay | None) -> None:
         self.scope = trio.CancelScope(deadline=trio.current_time() + seconds)
-        self.standing = False
+        self.standing: Callable[[str], object] | None = None  # of a standing stream: what ends it, with the reason
         self._send, self._under_way = send, under_way
         self._quiet: tuple[float, bytes] | None = None
         self._wanted = trio.Event()
@@ -53,9 +53,9 @@ class OwnLimit:
     def extend(self, seconds: float) -> None:
         self.scope.deadline = trio.current_time() + seconds
 
-    def stand(self, every: float, comment: bytes) -> None:
-        """This is a standing stream: no deadline, ended by a drain, be it under way already."""
-        self.scope.deadline, self.standing = float("inf"), True
+    def stand(self, every: float, comment: bytes, end: Callable[[str], None] | None = None) -> None:
+        """This is a standing stream: no deadline, ended by a drain, be it under way already. `end(reason)`, if given, has it end by itself."""
+        self.scope.deadline, self.standing = float("inf"), end or self.cut
         self.keep_quiet_alive(every, comment)
         if self._under_way is not None and self._under_way.draining:
             self.end("drain")
@@ -65,13 +65,17 @@ class OwnLimit:
         self._wanted.set()
 
     def end(self, reason: str) -> bool:
-        """Cancel it, and let `late` speak instead; who came first says why. False if its answer is on its way already."""
+        """End it, in its own way if it has one. False if its answer is on its way already."""
         if self._over:
             return False
+        (self.standing or self.cut)(reason)
+        return True
+
+    def cut(self, reason: str) -> None:
+        """Cancel it, and let `late` speak instead; who came first says why."""
         if not self.scope.cancel_called:
             self._reason = reason
             self.scope.cancel(reason=reason)
-        return True
 
     async def send(self, event: dict[str, Any]) -> None:
         """What the exchange sends: the head when there is something of the body too, so that an answer is on its way as a whole.

@@ -2,22 +2,24 @@
 
 In: GET of the stream's path, POSTs to the endpoint that the first event names. Out: events. To the rest of the house such a client is a
 client on a pair of pipes (`stdio.py`): its POSTs are the input, its events the output. Everything runs in the task of the GET and ends with it;
-where no limit is lent, within one of its own (`own_limit.py`).
+where no limit is lent, within one of its own (`own_limit.py`). A drain is the end of the input: what was taken in with 202 is answered first.
 Source: 2024-11-05, basic/transports.mdx, "HTTP with SSE".
 """
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 import trio
 
 from shadowproxy.config import Config
+from shadowproxy.connection import PeerGone
 from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
-from shadowproxy.downstream.own_limit import UNDER_WAY, OwnLimit, UnderWay
+from shadowproxy.downstream.own_limit import UNDER_WAY, OwnLimit
 from shadowproxy.downstream.stdio import StdioServer
 from shadowproxy.errors import Overloaded, SessionUnknown
 from shadowproxy.gateway import Gateway
@@ -53,23 +55,28 @@ class Streams2024:
             await answer.start_events(send)
             await answer.flush(send, encode_event(f"{self.messages}?session_id={id}".encode(), event=b"endpoint"))
             client = StdioServer(self._config, self._gateway, _Lines(lines), events)
-            extensions = scope.get("extensions") or {}
-            limit = extensions.get("shadowproxy.limit")
-            if limit is None:
-                return await self._within_own_limit(client, events, receive, extensions.get(UNDER_WAY))
-            limit.limit(None, events.end, True)
-            limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE)
-            await client.run()
+            await self._standing(scope, receive, events, client, partial(_end, client, inbox))
         finally:
             del self._clients[id]
             inbox.close()
             lines.close()
 
-    async def _within_own_limit(self, client: StdioServer, events: _Events, receive: Receive, under_way: UnderWay | None) -> None:
-        limit = OwnLimit(float("inf"), events.send, under_way)
-        events.send = limit.send
-        limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE)
-        await limit.around(client.run, events.end, receive, True)
+    async def _standing(self, scope: dict[str, Any], receive: Receive, events: _Events, client: StdioServer, end: Callable[[str], None]) -> None:
+        """`end` is what a drain does to it."""
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        lent = extensions.get("shadowproxy.limit")
+        limit: Any = lent or OwnLimit(float("inf"), events.send, extensions.get(UNDER_WAY))
+        run = partial(_serve, client, events)
+        try:
+            if lent is None:
+                events.send = limit.send
+                run = partial(limit.around, run, events.end, receive, True)
+            else:
+                limit.limit(None, events.end, True)
+            limit.stand(self._config.timeouts.keep_alive, KEEP_ALIVE, end)
+            await run()
+        finally:
+            limit.standing = None  # what it holds, holds it
 
     async def post(self, scope: dict[str, Any], body: bytes, send: Send) -> None:
         """One message of a client; its answer goes to the stream."""
@@ -80,8 +87,22 @@ class Streams2024:
         try:
             await inbox.send(as_line(body))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self._gateway.admission.draining:
+                raise Overloaded("shadowproxy is shutting down; send the request again in a moment, on a new stream") from None
             raise SessionUnknown("the stream has just ended; open a new one") from None
         await answer.send_body(send, 202, b"", ())
+
+
+async def _serve(client: StdioServer, events: _Events) -> None:
+    await client.run()
+    await answer.end_events(events.send)
+
+
+def _end(client: StdioServer, inbox: trio.MemorySendChannel[bytes], reason: str) -> None:
+    """A drain: no POST is taken in any more, and those that were are answered. Anything else: those that are not are told so now."""
+    inbox.close()
+    if reason != "drain":
+        client.hurry()
 
 
 class _Lines(trio.abc.ReceiveStream):
@@ -109,7 +130,10 @@ class _Events(trio.abc.SendStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         body = b"".join(encode_event(line) for line in bytes(data).splitlines())
-        await answer.flush(self.send, body)
+        try:
+            await answer.flush(self.send, body)
+        except PeerGone as error:
+            raise trio.BrokenResourceError(str(error)) from None
 
     async def end(self, reason: str) -> None:
         await answer.end_events(self.send)

@@ -11,8 +11,8 @@ import logging
 import trio
 
 from shadowproxy.config import Config
-from shadowproxy.downstream.answer import end_of_subscription, error_message
-from shadowproxy.errors import Overloaded, ProxyError, SpecError, UpstreamAnswered, UpstreamTimeout
+from shadowproxy.downstream.answer import end_of_subscription, error_message, too_late
+from shadowproxy.errors import Overloaded, ProxyError, SpecError, UpstreamAnswered
 from shadowproxy.exchange import NOTHING, Exchange, Reply, Session
 from shadowproxy.gateway import Gateway
 from shadowproxy.outbox import Outbox
@@ -73,7 +73,7 @@ class StdioServer:
         self._turn: _Turn | None = None  # of the newest notification
         self._input = trio.CancelScope()
         self._courtesy = 0.0  # until when
-        self._draining = self._unread = False
+        self._draining = self._unread = self._hurried = False
         self._idle = trio.Event()
         self._done = trio.Event()
 
@@ -84,6 +84,12 @@ class StdioServer:
     def drain(self) -> None:
         """Take no further input, as if it had ended."""
         self._input.cancel(reason="drain")
+
+    def hurry(self) -> None:
+        """Take no further input, and tell what is under way that it will not be finished."""
+        self._hurried = True
+        self._idle.set()
+        self.drain()
 
     async def finished(self) -> None:
         """Wait until `run` has answered all that it will."""
@@ -222,8 +228,7 @@ class StdioServer:
                 del self._by_id[call.key]
             self._idle.set()
         if call.scope.cancelled_caught and not call.silent:
-            text = f"no answer from the upstream within the request's deadline of {self._config.timeouts.request:g} s (timeouts.request, --request-timeout)"
-            self._fail(call, UpstreamTimeout(text))
+            self._fail(call, too_late(self._config.timeouts.request))
 
     async def _answer(self, call: _Call) -> None:
         try:
@@ -306,7 +311,7 @@ class StdioServer:
                 self._say(end)
                 call.scope.cancel(reason="drain")
         with trio.move_on_after(self._config.timeouts.drain):  # noqa: ASYNC912 - waits only if something is open
-            while self._open and not self._unread:
+            while self._open and not (self._unread or self._hurried):
                 self._idle = trio.Event()
                 await self._idle.wait()
         for call in self._open:
@@ -315,7 +320,7 @@ class StdioServer:
                 self._fail(call, Overloaded("shadowproxy is shutting down; the request was not finished"))
         self._courtesy = trio.current_time() + COURTESY
         with trio.move_on_at(self._courtesy - COURTESY / 2):  # noqa: ASYNC912 - the same; what the client said last is to arrive
-            while self._telling.value < self._config.limits.exchanges and not self._unread:
+            while self._telling.value < self._config.limits.exchanges and not (self._unread or self._hurried):
                 self._idle = trio.Event()
                 await self._idle.wait()
 

@@ -16,7 +16,7 @@ from shadowproxy.connection import PeerGone
 from shadowproxy.downstream import answer
 from shadowproxy.downstream.answer import Send
 from shadowproxy.downstream.own_limit import OwnLimit, UnderWay
-from shadowproxy.errors import Overloaded, ProxyError, UpstreamAnswered, UpstreamTimeout
+from shadowproxy.errors import Overloaded, ProxyError, UpstreamAnswered
 from shadowproxy.exchange import Aside, Exchange, Left, Replies, Said
 from shadowproxy.wire.jsonrpc import Message
 from shadowproxy.wire.sse import KEEP_ALIVE
@@ -137,8 +137,7 @@ class Stream:
                 await answer.send_event(self._send, end)
             return await answer.end_events(self._send)
         if reason == "deadline":
-            return await self.refuse(UpstreamTimeout(
-                f"no answer from the upstream within the request's deadline of {self._timeouts.request:g} s (timeouts.request, --request-timeout)"))  # fmt: skip
+            return await self.refuse(answer.too_late(self._timeouts.request))
         await self.refuse(Overloaded("shadowproxy is shutting down; the request was not finished"))
 
 

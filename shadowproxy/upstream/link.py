@@ -27,11 +27,21 @@ class Link(Peer):
         super().__init__(config)
         self._warden = warden
         self.child: Child | None = None
-        self._ending = False  # one of its pipes is closed
+        self.ending = False  # one of its pipes is closed: of its own accord, or of somebody else's than ours
+        self.waiting_since: float | None = None  # of one that was kept warm (`warm.py`)
 
     @property
     def alive(self) -> bool:
-        return super().alive and not self._ending and self.child is not None and self.child.alive
+        return super().alive and not self.ending and self.child is not None and self.child.alive
+
+    @property
+    def exited(self) -> bool:
+        """What the kernel says of its process now; `alive` learns that a moment later."""
+        return self.child is None or self.child.exited()
+
+    def usable(self) -> bool:
+        """Likewise, for one that nobody has looked at while it was idle."""
+        return super().usable() and not self.exited
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Spawn the child and serve until it ends, or until `abort`. Raises `UpstreamUnreachable` before `started` only."""
@@ -55,7 +65,7 @@ class Link(Peer):
 
     async def _await_end(self, child: Child) -> None:
         """Its output has ended, so it is of no more use; its exit tells why, if it comes soon."""
-        self._ending = True
+        self.ending = True
         with trio.move_on_after(self._config.timeouts.child_grace):
             await child.wait()
         name = self._config.upstream.command[0]
@@ -74,7 +84,7 @@ class Link(Peer):
                 self.outbox.written(len(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.outbox.close()
-            self._ending = True
+            self.ending = True
             await trio.sleep(self._config.timeouts.child_grace)  # what it still says counts, and its exit tells why, if it comes soon
             self.fail(UpstreamExited(f"the server process {self._config.upstream.command[0]} does not read its input any more"))
             self.scope.cancel(reason="the child does not read")

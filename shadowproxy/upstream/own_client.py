@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import trio
@@ -23,9 +23,6 @@ from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, encode, error_cod
 from shadowproxy.wire.mcp_http import request_headers
 from shadowproxy.wire.sse import Event
 from shadowproxy.wire.tool_headers import InvalidTool, Rules, param_headers, tool_rules
-
-if TYPE_CHECKING:
-    from shadowproxy.upstream.http import HttpUpstream
 
 log = logging.getLogger("shadowproxy")
 
@@ -90,7 +87,7 @@ class Tools:
         return True
 
 
-async def call(upstream: HttpUpstream, exchange: Exchange) -> Reply:
+async def call(upstream: Poster, exchange: Exchange) -> Reply:
     """POST with fields of our own, and see the answer through."""
     if exchange.era == "legacy":
         reply = await upstream.post(exchange, fields(exchange), upstream.unsent.note(exchange))
@@ -101,6 +98,16 @@ async def call(upstream: HttpUpstream, exchange: Exchange) -> Reply:
     if exchange.request.method == "tools/list":
         return await _learned(upstream, reply)
     return reply if isinstance(reply, Message) else Heeded(upstream.tools, reply)
+
+
+class Poster(Protocol):
+    """What sends for us (`http.py`), and what is known of its server."""
+
+    tools: Tools
+    unsent: Unsent
+
+    async def post(self, exchange: Exchange, headers: Headers, sending: Callable[[], None] | None = None) -> Reply: ...
+    async def get(self, exchange: Exchange, headers: Headers, restore: Callable[[Message], Message] = ...) -> EventReplies: ...
 
 
 class Heeded:
@@ -119,7 +126,7 @@ class Heeded:
         return item
 
 
-async def _call_tool(upstream: HttpUpstream, exchange: Exchange) -> Reply:
+async def _call_tool(upstream: Poster, exchange: Exchange) -> Reply:
     """Mirror in headers what the tool is known to want; if the server knows better, learn that and try once more."""
     request = exchange.request
     attempt = Exchange(request, exchange.era, exchange.session)  # gives its connection back before another is asked for
@@ -136,7 +143,7 @@ async def _call_tool(upstream: HttpUpstream, exchange: Exchange) -> Reply:
     return reply
 
 
-async def _learned(upstream: HttpUpstream, reply: Reply) -> Reply:
+async def _learned(upstream: Poster, reply: Reply) -> Reply:
     """A list is read to its end before it is passed on; what a server says before it, is dropped (nothing may be: it asked for no progress)."""
     if not isinstance(reply, Message):
         async for item in reply:
@@ -149,7 +156,7 @@ async def _learned(upstream: HttpUpstream, reply: Reply) -> Reply:
     return reply
 
 
-async def _learn_all(upstream: HttpUpstream, exchange: Exchange) -> None:
+async def _learn_all(upstream: Poster, exchange: Exchange) -> None:
     """The server wants `Mcp-Param-*` for a tool that was never listed: list them all."""
     cursor: Raw | None = None
     for _ in range(PAGES):
@@ -209,7 +216,7 @@ class Followed:
     A request's stream ends with its response, or with its connection if no event of it had an id; a standing one is opened anew whenever it ends.
     """
 
-    def __init__(self, upstream: HttpUpstream, holder: Exchange, first: EventReplies) -> None:
+    def __init__(self, upstream: Poster, holder: Exchange, first: EventReplies) -> None:
         self._upstream, self._holder, self._replies, self._restore = upstream, holder, first, first.restore
         self._backoff = Backoff()
         self._last_id: bytes | None = None
@@ -258,7 +265,7 @@ class Followed:
         return self._last_id
 
 
-async def follow(upstream: HttpUpstream, exchange: Exchange) -> Followed:
+async def follow(upstream: Poster, exchange: Exchange) -> Followed:
     """What a legacy server sends unasked: reconnected whenever it breaks, until the exchange is left. Raises if the server offers no such stream."""
     holder = _holder(exchange)
     return Followed(upstream, holder, await upstream.get(holder, (*_GET, *_legacy(holder))))

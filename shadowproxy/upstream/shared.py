@@ -3,7 +3,7 @@
 In: the exchanges of many sessions. Out: replies to each, and to each its copy of what changes for all. The first session's handshake is
 the child's; later ones are answered from it. Levels of logging and subscriptions are the union of all; what arrives is dealt out again.
 Requests of the server cannot say which session they are for, so none are invited: the child is told that its clients can answer none.
-Owns no task. A child is kept per protocol version asked for, as long as it lives.
+Owns no task. A child is kept per known protocol version asked for, and one for all others, as long as it lives.
 """
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class SharedChild:
         self.hello: Message | None = None  # the server's answer to the first handshake
         self.greeted = False
         self.handshake = trio.Lock()  # the first one is under way: the next comer waits for its outcome
+        self._unheard = link.on_death  # whom to tell if it ends before it has answered anything
         link.unasked, link.on_death = self.route, self._died
 
     def join(self, session: Session) -> Member:
@@ -50,8 +51,11 @@ class SharedChild:
             self._unsubscribe(uri)
 
     def _died(self) -> None:
-        for session in list(self._members.values()):
-            session.end()
+        if self.hello is None and self._unheard is not None:
+            self._unheard()
+        for member, session in list(self._members.items()):
+            if not member.spared:
+                session.end()
 
     def subscribe(self, uri: str) -> bool:
         """Whether the server has to be told."""
@@ -92,6 +96,7 @@ class Member:
         self._child, self.link = child, child.link
         self.mailbox = Mailbox(limits)
         self.uris: set[str] = set()
+        self.spared = False  # the child's death does not end the session: it may begin with another
         self.level: int | None = None
 
     async def call(self, exchange: Exchange) -> Reply:

@@ -44,7 +44,7 @@ class Link2024(Peer):
             try:
                 client = await self._open()
                 await client.send(self._fields(self._url), b"GET", (*self._headers, *_GET), None, None)
-                if client.status != 200 or not client.known.get(b"content-type", b"").startswith(b"text/event-stream"):
+                if client.status != 200 or not client.known.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
                     raise UpstreamBroken(f"{self._url} offers no event stream of 2024-11-05 (HTTP {client.status})")
                 client.streaming = True
                 async with trio.open_nursery() as tasks:
@@ -98,16 +98,21 @@ class Link2024(Peer):
                     await self._send(line)
                 except ProxyError as error:
                     self.fail(error)
-                    self.scope.cancel(reason="a message could not be sent")
+                    return self.scope.cancel(reason="a message could not be sent")
             self.outbox.written(len(data))
 
     async def _send(self, line: bytes) -> None:
+        """Others wait behind it, so it has a deadline whoever waits for its answer."""
         assert self._post is not None
-        async with self._pool.lease() as client:
-            await client.send(self._post, b"POST", (*self._headers, *_POST), None, line)
-            await client.body()
-            if client.status >= 300:
-                raise UpstreamBroken(f"the upstream refused a message with HTTP {client.status}")
+        patience = self._config.timeouts.request
+        with trio.move_on_after(patience):
+            async with self._pool.lease() as client:
+                await client.send(self._post, b"POST", (*self._headers, *_POST), None, line)
+                await client.body()
+                if client.status >= 300:
+                    raise UpstreamBroken(f"the upstream refused a message with HTTP {client.status}")
+                return
+        raise UpstreamBroken(f"the upstream did not take a message within {patience:g} s (timeouts.request), and with it the session is over; initialize a new one")
 
 
 async def begin(link: Link2024, links: trio.Nursery, seconds: float) -> None:

@@ -7,13 +7,12 @@ at a time (`share = false`). `run` owns the nursery that all children live in; l
 from __future__ import annotations
 
 import logging
-from collections import deque
 from functools import partial
 
 import trio
 
 from shadowproxy.config import Config
-from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, SpecError, UpstreamBroken, UpstreamUnreachable
+from shadowproxy.errors import Overloaded, ProxyError, SessionMissing, SpecError, UpstreamBroken, UpstreamExited, UpstreamUnreachable
 from shadowproxy.exchange import Exchange, Replies, Reply, Session
 from shadowproxy.service import Starting, first_of
 from shadowproxy.upstream import duties
@@ -25,6 +24,7 @@ from shadowproxy.upstream.restarts import Restarts
 from shadowproxy.upstream.shared import Member, SharedChild
 from shadowproxy.upstream.slot import Slot
 from shadowproxy.upstream.warden import Warden
+from shadowproxy.upstream.warm import Warm
 from shadowproxy.wire.eras import LEGACY_VERSIONS, META_VERSION
 from shadowproxy.wire.jsonrpc import Message, text_of
 
@@ -61,8 +61,7 @@ class StdioUpstream:
         self._children: trio.Nursery | None = None
         self._running = Starting()
         self._permits = trio.Semaphore(self._size, max_value=self._size)
-        self._warm: deque[Link] = deque()
-        self._warming = False
+        self._warm = Warm(config.upstream.warm, self._spawn, lambda: self._permits.value > 0)
         self._modern: Link | None = None
         self._starting: Starting | None = None
         self._legacy_only = False
@@ -70,7 +69,7 @@ class StdioUpstream:
         self._sharing = trio.Lock()
         self._rules = duties.ToolRules()
         self._pool: Pool[Link] = Pool(self._open_modern, self._size, config.timeouts.queue, "children")
-        self._deaths, self._warm_deaths = Restarts(), Restarts()
+        self._deaths = Restarts()
         self.restarts = self.spawned = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -78,15 +77,17 @@ class StdioUpstream:
         try:
             with self._warden:
                 async with trio.open_nursery() as self._children:
-                    self._children.start_soon(self._warm_up)
+                    self._warm.nursery = self._children
+                    self._warm.fill_later()
                     self._running.started()
                     task_status.started()
                     await self._pool.trim(REST)
         finally:
-            self._children = None
+            self._children = self._warm.nursery = None
 
     def statistics(self) -> dict[str, int]:
-        return {"children": self._size - self._permits.value, "children_warm": sum(link.alive for link in self._warm), "child_restarts": self.restarts, "children_spawned": self.spawned}
+        return {"children": self._size - self._permits.value, "children_warm": self._warm.living, "child_restarts": self.restarts + self._warm.lost,
+                "children_spawned": self.spawned}  # fmt: skip
 
     # ------------------------------------------------ the seam
     async def call(self, exchange: Exchange) -> Reply:
@@ -120,32 +121,64 @@ class StdioUpstream:
         session = exchange.session
         if session is None:
             raise SessionMissing("this request needs a session: send initialize first and then its mcp-session-id with every request")
-        if session.upstream is None:
-            await self._begin(exchange, session)
-        reply = await self._conversation(exchange).call(exchange)
+        if exchange.request.method == "initialize" and session.upstream is None:
+            reply = await self._greet(exchange, session)
+        else:
+            if session.upstream is None:
+                await self._begin(exchange, session)
+            reply = await self._conversation(exchange).call(exchange)
         if isinstance(reply, Message) and _prefers_events(exchange):
             return _as_stream(reply)
         return reply
 
-    async def _begin(self, exchange: Exchange, session: Session) -> None:
+    async def _greet(self, exchange: Exchange, session: Session) -> Reply:
+        """`initialize`, the first that a child is told. If it ends over that, nothing has happened yet, and another may be asked, once."""
+        await self._begin(exchange, session)
+        first = self._conversation(exchange)
+        link = first.link
+        assert isinstance(link, Link)
+        if isinstance(first, Member):
+            first.spared = True
+        else:
+            link.on_death = partial(self._warm.died_unheard, link)
+        try:
+            return await first.call(exchange)
+        except UpstreamExited:
+            if session.ended or not self._may_ask_another(link):
+                raise
+            session.upstream = None
+        finally:
+            if session.upstream is first:  # from now on they end together
+                if isinstance(first, Member):
+                    first.spared = False
+                else:
+                    link.on_death = session.end
+                if link.over:
+                    session.end()
+        await self._begin(exchange, session, fresh=True)
+        return await self._conversation(exchange).call(exchange)
+
+    async def _begin(self, exchange: Exchange, session: Session, *, fresh: bool = False) -> None:
         if self._config.upstream.share:
-            session.upstream = (await self._share_of(exchange)).join(session)
+            session.upstream = (await self._share_of(exchange, fresh=fresh)).join(session)
             return
-        link = await self._take_child()
+        link = await self._take_child(fresh=fresh)
         if session.upstream is not None or session.ended:  # another request of the session was faster, or it is over
-            return self._keep_warm(link)
+            return self._warm.keep(link)
         link.era = "legacy"
         conversation = session.upstream = Conversation(link, self._config.limits)
         link.on_death = session.end
         session.on_leave(conversation.close)
 
-    async def _share_of(self, exchange: Exchange) -> SharedChild:
-        """The child of all sessions that ask for this protocol version."""
-        version = text_of(exchange.request.params().get("protocolVersion", b"")) or ""
+    async def _share_of(self, exchange: Exchange, *, fresh: bool) -> SharedChild:
+        """The child of all sessions that ask for this protocol version; those that no server can know have one together, or clients could fill the
+        pool with children that never end."""
+        asked = text_of(exchange.request.params().get("protocolVersion", b""))
+        version = asked if asked in LEGACY_VERSIONS else ""
         async with self._sharing:
             child = self._shares.get(version)
             if child is None or not child.link.alive:
-                link = await self._take_child()
+                link = await self._take_child(fresh=fresh)
                 link.era = "legacy"
                 child = self._shares[version] = SharedChild(link, self._config.limits)
         return child
@@ -157,18 +190,22 @@ class StdioUpstream:
         return session.upstream
 
     # ------------------------------------------------ children
-    async def _take_child(self) -> Link:
-        """A living child that has not been spoken to."""
-        while self._warm:
-            link = self._warm.popleft()
-            link.on_death = None
-            if link.alive:
-                break
-        else:
+    async def _take_child(self, *, fresh: bool = False) -> Link:
+        """A living child that has not been spoken to; a `fresh` one if the limit allows."""
+        link = None if fresh and self._permits.value else self._warm.take()
+        if link is None:
             link = await self._spawn()
-        if not self._config.stdio and self._children is not None:
-            self._children.start_soon(self._warm_up)
+        if not self._config.stdio:
+            self._warm.fill_later()
         return link
+
+    def _may_ask_another(self, link: Link) -> bool:
+        """What ended over its first question, one that may be asked anew: if it had been waiting, it may have been dead before that. One that has
+        just been spawned is the server as it is, and its last words are the answer."""
+        if link.waiting_since is None or not link.ending or self._children is None:
+            return False
+        log.info("a server process that was kept warm ended before it said anything; another is asked")
+        return True
 
     async def _nursery(self) -> trio.Nursery:
         """Where children live; whoever comes before `run` has begun waits for that."""
@@ -210,34 +247,6 @@ class StdioUpstream:
         finally:
             self._permits.release()
             starting.fail(UpstreamBroken("shadowproxy is shutting down"))
-
-    async def _warm_up(self) -> None:
-        """Spawn ahead of need, as the settings say; a command that cannot be started is told to whoever needs it."""
-        if self._warming:
-            return  # whoever is at it looks again after each child
-        self._warming = True
-        try:
-            await self._warm_deaths.pause()
-            while len(self._warm) < self._config.upstream.warm and self._permits.value > 0:
-                self._keep_warm(await self._spawn())
-                await self._warm_deaths.pause()
-        except ProxyError as error:
-            log.warning("the server process cannot be started", extra={"reason": error.message})
-        finally:
-            self._warming = False
-
-    def _keep_warm(self, link: Link) -> None:
-        self._warm.append(link)
-        link.on_death = partial(self._died_warm, link, trio.current_time())
-        if link.over:
-            link.on_death()
-
-    def _died_warm(self, link: Link, born: float) -> None:
-        """One that nobody has asked for yet: another takes its place, after a pause."""
-        self._warm.remove(link)
-        self._warm_deaths.died(born)
-        if self._children is not None:
-            self._children.start_soon(self._warm_up)
 
     # ------------------------------------------------ modern: one child for all
     async def _modern_link(self, exchange: Exchange) -> Link:
@@ -291,10 +300,19 @@ class StdioUpstream:
     async def _open_modern(self) -> Link:
         """A child that has said, when asked, that it knows the modern era; else the fact is noted for the proxy's life."""
         link = await self._take_child()
+        try:
+            return await self._discovered(link)
+        except UpstreamExited:
+            if not self._may_ask_another(link):
+                raise
+        return await self._discovered(await self._take_child(fresh=True))
+
+    async def _discovered(self, link: Link) -> Link:
         link.era, link.on_tools_changed = "modern", self._rules.forget
         try:
             with trio.move_on_after(self._config.timeouts.request):  # a server that is installed as it starts takes its time
                 self._legacy_only = not await is_modern(link)
+                link.on_death = None
                 if self._legacy_only:
                     link.abort()
                 return link

@@ -120,6 +120,7 @@ async def test_each_has_a_deadline(autojump_clock: MockClock, streams: bool) -> 
         client = house.connect()
         messages = (await post(client, request(1), request("slow", "slow"))).messages
         assert [(one["id"], one.get("error", {}).get("code")) for one in messages] == [(1, None), ("slow", 1004)]
+        assert "(timeouts.request, --request-timeout)" in messages[-1]["error"]["message"], "what to change"
         assert (trio.current_time(), house.upstream.open) == (pytest.approx(7, abs=0.3), set())
         assert (await post(client, request(1))).status == 200
 

@@ -15,9 +15,13 @@ import hypercorn
 import pytest
 import trio
 from dialogue import META
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
+from hyperframe.frame import GoAwayFrame
 
 from shadowproxy import Config, Limits, Proxy, Timeouts, Upstream, open_proxy
 
@@ -254,6 +258,9 @@ def test_hypercorn_is_what_the_guard_was_written_for() -> None:
     assert list(inspect.signature(TrioSingleTask.restart).parameters) == ["self", "task_group", "action"]
     assert list(inspect.signature(WorkerContext.__init__).parameters) == ["self", "max_requests"]
     assert {"spawn", "spawn_app", "__aenter__", "__aexit__"} <= set(dir(TaskGroup))
+    assert list(inspect.signature(H2Protocol._handle_events).parameters) == ["self", "events"]
+    h2 = H2Connection(H2Configuration(client_side=False))
+    assert (h2.highest_inbound_stream_id, callable(h2._frame_dispatch_table[GoAwayFrame])) == (0, True)
 
 
 SLEEPER = """

@@ -14,6 +14,7 @@ from programs import until
 from shadowproxy.config import Limits, Timeouts
 from shadowproxy.errors import MessageTooLarge, Overloaded, ProxyError, SpecError, UpstreamBroken, UpstreamExited, UpstreamUnreachable
 from shadowproxy.exchange import Session
+from shadowproxy.upstream.stdio import StdioUpstream
 
 # --- whose child
 
@@ -253,3 +254,34 @@ async def test_clients_that_leave_in_the_middle_of_a_large_request_leave_no_half
                 nursery.start_soon(use, number * 0.01)
         assert (await result(upstream, tool("echo", text="still here")))["arguments"] == {"text": "still here"}
         assert upstream.statistics()["children_spawned"] == 1
+
+
+# --- warm ones that were killed a moment ago
+
+async def test_a_warm_one_that_was_killed_a_moment_ago_is_not_lent() -> None:
+    async with actors(warm=1) as upstream:
+        for _ in range(3):
+            await until(lambda: upstream.statistics()["children_warm"] == 1)
+            pid = warm_pid(upstream)
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # the kernel knows; the proxy has not had a turn since
+            assert (await result(upstream, old_tool(await begun(upstream), "echo")))["pid"] != pid
+
+
+async def test_one_that_is_killed_with_initialize_on_its_way_to_it_is_replaced() -> None:
+    async with actors(warm=1) as upstream:
+        await until(lambda: upstream.statistics()["children_warm"] == 1)
+        pid = warm_pid(upstream)
+        os.kill(pid, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begun, upstream)
+            await until(lambda: upstream.statistics()["children_spawned"] == 2)  # it was lent, and another is warmed
+            os.kill(pid, signal.SIGKILL)
+        assert upstream.statistics()["child_restarts"] == 1
+        assert not running_still(pid)
+
+
+def warm_pid(upstream: StdioUpstream) -> int:
+    (link,) = upstream._warm._links
+    assert link.child is not None
+    return link.child.pid

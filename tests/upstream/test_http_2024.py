@@ -21,7 +21,8 @@ from shadowproxy.upstream.http import HttpUpstream
 class Old:
     """A server of 2024-11-05 at the one URL: POST is refused, GET names an endpoint, which answers on the stream."""
 
-    def __init__(self, *endpoints: str, refusal: int = 405, patience: float = 0) -> None:
+    def __init__(self, *endpoints: str, refusal: int = 405, patience: float = 0, kind: str = "text/event-stream") -> None:
+        self._kind = kind
         self.endpoints, self._refusal, self._patience = endpoints, refusal, patience
         self.stream: Wire | None = None
         self.posted: list[Json] = []
@@ -29,7 +30,7 @@ class Old:
     async def __call__(self, asked: Asked, wire: Wire) -> None:
         if asked.method == "GET":
             self.stream = wire
-            await wire.begin_events()
+            await wire.begin_events(**{"content-type": self._kind})
             await trio.sleep(self._patience)
             for endpoint in self.endpoints:
                 await wire.send(chunk(f"event: endpoint\ndata: {endpoint}\n\n".encode()))
@@ -86,6 +87,13 @@ async def test_a_server_that_refuses_the_post_is_spoken_to_in_the_old_way(autoju
         assert peer.open == upstream.statistics()["pool_idle"]
 
 
+async def test_a_media_type_has_no_case(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_for(Old("/messages", kind="Text/Event-Stream; charset=UTF-8")) as (upstream, _):
+        session = Session(b"ours")
+        assert (await ask(upstream, initialize(session)))[0]["result"] == {"target": "/messages"}
+        session.end()
+
+
 @pytest.mark.parametrize("endpoint", ["http://elsewhere.test/messages", "https://server.test/messages", "//elsewhere.test/messages"])
 async def test_an_endpoint_elsewhere_is_not_followed(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     server = Old(endpoint)
@@ -130,6 +138,24 @@ async def test_the_end_of_the_stream_is_the_end_of_the_session(autojump_clock: t
         assert session.ended
         with pytest.raises(UpstreamBroken):
             await ask(upstream, legacy("tools/list", session=session))
+
+
+async def test_a_server_that_does_not_take_a_message_does_not_hold_the_others_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    class Stuck(Old):
+        async def __call__(self, asked: Asked, wire: Wire) -> None:
+            if asked.method == "POST" and self.posted and asked.message["method"] == "tools/call":
+                return await wire.gone()
+            await super().__call__(asked, wire)
+
+    async with upstream_for(Stuck("/messages"), timeouts=Timeouts(request=60)) as (upstream, _):
+        session = Session(b"ours")
+        await ask(upstream, initialize(session))
+        start = trio.current_time()
+        with trio.move_on_after(10), legacy("tools/call", {"name": "x"}, 1, session) as exchange:  # who asked has left long before
+            await upstream.call(exchange)
+        with pytest.raises(UpstreamBroken, match=r"did not take a message within 60 s \(timeouts\.request\)"), trio.fail_after(100):
+            await ask(upstream, legacy("tools/list", id=2, session=session))
+        assert (trio.current_time() - start, session.ended) == (60, True)
 
 
 def test_cancelled_at_every_step_no_stream_is_left() -> None:

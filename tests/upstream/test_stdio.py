@@ -194,6 +194,15 @@ async def test_a_stdio_client_has_one_session_so_nothing_is_warmed_after_it(auto
 
 # --- limits
 
+async def test_made_up_versions_do_not_fill_the_pool_with_shared_children(autojump_clock: trio.testing.MockClock) -> None:
+    async with upstream_of(share=True, warm=0, pool=3) as (upstream, nursery):
+        for version in (LEGACY, *(f"2099-01-{day:02}" for day in range(1, 20)), None, "2025-06-18"):
+            session = Session(b"s")
+            assert "result" in (await ask(upstream, legacy("initialize", {"protocolVersion": version}, 0, session)))[0]
+            session.end()
+        assert len(nursery.children) == 3, "two that are known, and the rest"
+
+
 async def test_past_the_pool_sessions_wait_and_then_are_refused(autojump_clock: trio.testing.MockClock) -> None:
     async with upstream_of(pool=2, warm=0, timeouts=Timeouts(queue=7)) as (upstream, _):
         one, _two = await begun(upstream), await begun(upstream)
