@@ -24,23 +24,21 @@ FLEETING: Final = ("n", "t", "wall")
 
 def lines_of(tape: Path) -> dict[str, list[Plain]]:
     """The frames of each exchange, and of what belongs to none: in each, order is causal; between them it is the scheduler's. Exchanges are named in
-    the order in which they began; what a frame answers, by its place."""
+    the order in which they began; what a frame answers, by its place. When a client that dropped a stream was found out has no place in that order: the
+    kernel takes a few frames for it or none."""
     exchanges: dict[int, int] = {}
     places: dict[int, tuple[str, int]] = {}
     found: defaultdict[str, list[Plain]] = defaultdict(list)
     with Reading(tape) as reading:
         for frame in reading:
             exchange = None if frame.exchange is None else exchanges.setdefault(frame.exchange, len(exchanges) + 1)
-            line = found[name := f"{frame.session} {exchange}"]
+            line = found[name := f"{frame.session} {exchange}{' left' if frame.kind == 'left' else ''}"]
             places[frame.n] = name, len(line)
             line.append({**_plain(frame), "exchange": exchange, "re": None if frame.re is None else places[frame.re], "stream": (frame.stream or "")[:1]})
     return dict(found)
 
 
 def _plain(frame: Frame) -> Plain:
-    """A refusal in JSON-RPC's own words is replayed as the response that its client got."""
-    if frame.kind == "refusal" and frame.message is not None:
-        frame = msgspec.structs.replace(frame, kind="response", error=None)
     value: Plain = msgspec.to_builtins(frame, builtin_types=(Raw,))
     return {name: json.loads(bytes(part)) if isinstance(part, Raw) else part for name, part in value.items() if name not in FLEETING}
 

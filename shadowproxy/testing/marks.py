@@ -5,6 +5,7 @@ In: the mark's arguments, the test's file and name. Out: a `Mark`, or `WrongMark
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,8 @@ class WrongMark(ValueError):
 
 @attrs.frozen(kw_only=True)
 class Mark:
-    """`live`: the server that is recorded, a URL or a command. `block`: whether mode `none` blocks network and processes."""
+    """`live`: the server that is recorded, a URL or a command. `block`: whether mode `none` blocks network and processes. `recorded_by`: what
+    pytest calls the test, if its fixture can record."""
 
     path: Path
     live: str | tuple[str, ...] | None = None
@@ -32,6 +34,13 @@ class Mark:
     allow_misses: bool = False
     block: bool = True
     replay: Replay = attrs.field(factory=Replay)
+    recorded_by: str = ""
+
+    def again(self, mode: str) -> str:
+        """How to record."""
+        if self.recorded_by:
+            return f"pytest {shlex.quote(self.recorded_by)} --tape-mode={mode}"
+        return f"--tape-mode={mode}, in a test with the fixture recording_server"
 
     @property
     def upstream(self) -> Upstream:
@@ -41,7 +50,7 @@ class Mark:
         return Upstream(url=self.live) if isinstance(self.live, str) else Upstream(command=self.live)
 
 
-def understand(arguments: Sequence[Any], options: Mapping[str, Any], folder: Path, test: str) -> Mark:
+def understand(arguments: Sequence[Any], options: Mapping[str, Any], folder: Path, test: str, recorded_by: str = "") -> Mark:
     """`folder` is where tapes are; without a name the tape is called as the test is. Raises `WrongMark`."""
     rest = dict(options)
     name = arguments[0] if arguments else rest.pop("name", None) or re.sub(r"[^\w.-]+", "-", test).strip("-")
@@ -50,12 +59,14 @@ def understand(arguments: Sequence[Any], options: Mapping[str, Any], folder: Pat
     own = {key: rest.pop(key) for key in ("live", "allow_unused", "allow_misses", "block") if key in rest}
     if isinstance(own.get("live"), list | tuple):
         own["live"] = tuple(own["live"])
+    if unknown := rest.keys() - attrs.fields_dict(Replay):
+        raise WrongMark(f"the mark has no argument {', '.join(sorted(unknown))}; it is {SIGNATURE}")
     try:
         settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
         replay = Replay(**settings)
-    except (TypeError, WrongValue) as error:
+    except WrongValue as error:
         raise WrongMark(f"the mark cannot be understood ({error}); it is {SIGNATURE}") from None
-    return Mark(path=_path(folder, name), replay=replay, **own)
+    return Mark(path=_path(folder, name), replay=replay, recorded_by=recorded_by, **own)
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shadowproxy.testing.server import TapedServer
 
 PASSED: pytest.StashKey[bool] = pytest.StashKey()
+SERVER: pytest.StashKey[TapedServer] = pytest.StashKey()
 _HELP = f"what tests do with their tapes: {', '.join(MODES)} (default none; also: ${VARIABLE}, or tape_mode in the configuration, which does not count where CI is set)"
 
 
@@ -59,10 +60,12 @@ def _guarded(item: pytest.Item) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Only the tape of a test that has passed is kept."""
+    """Only the tape of a test that has passed is kept; with one that has failed is told where it and its tape did not agree."""
     report = yield
     if report.when == "call":
         item.stash[PASSED] = report.passed
+        if report.failed and SERVER in item.stash and (told := item.stash[SERVER].seen_so_far()):
+            report.sections.append(("Tape", told))
     return report
 
 
@@ -89,17 +92,20 @@ def _server(request: pytest.FixtureRequest, folder: Path, mode: Mode) -> Iterato
     from shadowproxy.testing.marks import WrongMark
     from shadowproxy.testing.server import NoTape, TapedServer
 
+    wrong = ""
     try:
-        server = TapedServer(_mark(request, folder), mode)
+        server = request.node.stash[SERVER] = TapedServer(_mark(request, folder), mode)
     except (WrongMark, NoTape) as error:
-        pytest.fail(str(error), pytrace=False)
+        wrong = str(error)
+    if wrong:  # not within the error, which would be shown as well
+        pytest.fail(wrong, pytrace=False)
     try:
         yield server
         server.close()
         if request.node.stash.get(PASSED, False):
-            server.keep()
             if complaint := server.complaint():
                 pytest.fail(complaint, pytrace=False)
+            server.keep()
     finally:
         server.close()
         server.clear()
@@ -111,4 +117,4 @@ def _mark(request: pytest.FixtureRequest, folder: Path) -> Mark:
     found = request.node.get_closest_marker("tape")
     if found is None:
         raise WrongMark(f"{request.fixturename} needs a tape: mark the test with @pytest.mark.tape('name')")
-    return understand(found.args, found.kwargs, folder, request.node.name)
+    return understand(found.args, found.kwargs, folder, request.node.name, "" if request.fixturename == "replaying_server" else request.node.nodeid)

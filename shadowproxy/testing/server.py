@@ -30,14 +30,15 @@ from shadowproxy.errors import TapeMiss
 from shadowproxy.exchange import Call, Exchange, Reply
 from shadowproxy.gateway import Gateway
 from shadowproxy.tape.reader import Reading
-from shadowproxy.tape.replaying.replay import TapeUpstream, Unused
+from shadowproxy.tape.replaying.replay import Held, TapeUpstream, Unused
+from shadowproxy.tape.replaying.replay_opening import open_reading
 from shadowproxy.testing.asking import Asking, Json
 from shadowproxy.testing.joining import join
 from shadowproxy.testing.marks import Mark
 from shadowproxy.testing.modes import Mode
 from shadowproxy.testing.proxy_thread import ProxyThread
 from shadowproxy.testing.streams import SocketStream, TrioStream, open_transport
-from shadowproxy.testing.used import misses_in, open_reading, report, unused_by
+from shadowproxy.testing.used import misses_in, never_answered, report, unused_by
 
 EXCHANGES: Final = 1000
 TIMEOUTS: Final = Timeouts(request=86_400, drain=5)
@@ -73,7 +74,7 @@ class TapedServer:
         self._adds, self._onto = mode == "new_episodes" and exists, mark.path if mode == "all" and exists else None
         self.is_live = self._adds or not self._replays
         if self._replays and not exists:
-            raise NoTape(f"there is no tape {mark.path}; record it: --tape-mode=once, with the fixture recording_server")
+            raise NoTape(f"there is no tape {mark.path}; record it and commit it: {mark.again('once')}")
         self._stack = ExitStack()
         self._misses = Misses()
         self._tape: TapeUpstream | None = None
@@ -81,6 +82,7 @@ class TapedServer:
         self._thread: ProxyThread | None = None
         self._asking: Asking | None = None
         self._unused: list[list[Unused]] = []
+        self._held: list[Held] = []
         self._upstream = mark.upstream if self.is_live else Upstream(tape=str(mark.path))
         self._folder: Path | None = None
         self._children = 0
@@ -193,6 +195,7 @@ class TapedServer:
         with self._stack:
             if self._tape is not None:
                 self._unused.append(self._tape.unused())
+                self._held = self._tape.held()
             if self._thread is not None:
                 if not self.is_live:
                     self._unused.append(self._thread.upstream.unused())
@@ -210,14 +213,28 @@ class TapedServer:
     def complaint(self) -> str:
         """What the test did not do, or did beyond its tape; nothing if all is well."""
         if self.is_live:
-            return ""
+            return self._not_recorded()
         recordings = sorted(self._recordings().iterdir()) if self._children else []
         if self._children or not self._unused:
             self._unused.append(unused_by(recordings, self.path, self._mark.replay))
         common = set.intersection(*map(set, self._unused))
         left = [] if self._mark.allow_unused else sorted(common, key=lambda one: one.n)
         misses = [] if self._mark.allow_misses else [*self._misses.said, *misses_in(recordings)]
-        return report(self.path, left, misses)
+        return report(self._mark, left, misses, self._held if left else ())
+
+    def _not_recorded(self) -> str:
+        if self._adds:
+            return ""
+        recordings = sorted(self._recordings().iterdir())
+        if refusal := never_answered(recordings):
+            return f"the live server has not answered anything ({refusal}), so nothing was recorded; look at live={self._mark.live!r} in the mark"
+        if not recordings and not self.path.exists():
+            return "the test asked nothing of its server, so nothing was recorded"
+        return ""
+
+    def seen_so_far(self) -> str:
+        """For a test that has failed: where it and its tape did not agree."""
+        return "" if self.is_live else report(self._mark, (), self._misses.said, self._tape.held() if self._tape is not None else ())
 
     def clear(self) -> None:
         """Remove what is not kept."""

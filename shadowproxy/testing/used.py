@@ -14,16 +14,10 @@ from shadowproxy.errors import TapeMiss
 from shadowproxy.tape.frame import Frame
 from shadowproxy.tape.matching.match import Matching
 from shadowproxy.tape.reader import Reading
-from shadowproxy.tape.replaying.index import read_index
-from shadowproxy.tape.replaying.replay import TapeUpstream, Unused
-from shadowproxy.tape.replaying.replay_opening import redactor_of
-
-
-def open_reading(reading: Reading, replay: Replay) -> TapeUpstream:
-    """A tape that answers, without a task or a thread: for small tapes, as tests have them."""
-    redactor = redactor_of(reading.header)
-    matching = Matching(replay.ignore) if redactor is None else Matching(replay.ignore, redactor.message, redactor.stands_for)
-    return TapeUpstream(reading, read_index(reading, matching), replay, matching)
+from shadowproxy.tape.replaying.replay import Held, Unused
+from shadowproxy.tape.replaying.replay_opening import open_reading
+from shadowproxy.tape.replaying.translation import refusal_of
+from shadowproxy.testing.marks import Mark
 
 
 def unused_by(recordings: Iterable[Path], tape: Path, replay: Replay) -> list[Unused]:
@@ -51,6 +45,17 @@ def misses_in(recordings: Iterable[Path]) -> list[str]:
     return [error["message"] for error in errors if error.get("code") == TapeMiss.code]
 
 
+def never_answered(recordings: Iterable[Path]) -> str:
+    """Why the live server has said nothing at all on these; nothing if it has, or was not asked."""
+    refusal = ""
+    for frame in (frame for path in recordings for frame in _frames(path) if frame.dir == "s2c"):
+        if frame.kind in ("response", "notification", "request"):
+            return ""
+        if frame.kind == "refusal":
+            refusal = refusal or refusal_of(frame).message
+    return refusal
+
+
 def _requests(recordings: Iterable[Path]) -> Iterator[Frame]:
     for path in recordings:
         yield from (frame for frame in _frames(path) if frame.kind == "request" and frame.dir == "c2s")
@@ -61,13 +66,22 @@ def _frames(path: Path) -> Iterator[Frame]:
         yield from reading
 
 
-def report(tape: Path, unused: Sequence[Unused], misses: Sequence[str]) -> str:
+def report(mark: Mark, unused: Sequence[Unused], misses: Sequence[str], held: Sequence[Held] = ()) -> str:
     """What is wrong, and what to do; nothing if nothing is."""
-    lines = []
+    name, lines = mark.path.name, []
     if misses:
-        lines += [f"{len(misses)} requests are not on {tape.name}:", *(f"    {text}" for text in misses),
-                  "    record them (--tape-mode=new_episodes or rewrite), or allow them: @pytest.mark.tape(..., allow_misses=True)"]  # fmt: skip
+        lines += [f"{_count(misses, 'request is', 'requests are')} not on {name}:", *(f"    {text}" for text in misses),
+                  f"    the client asks otherwise than when it was recorded; if it should: {mark.again('new_episodes')}",
+                  "    if a request may be missing: @pytest.mark.tape(..., allow_misses=True)"]  # fmt: skip
     if unused:
-        lines += [f"{len(unused)} recorded requests of {tape.name} were not asked:", *(f"    frame {one.n}: {one.method}" for one in unused),
-                  "    record anew (--tape-mode=rewrite), or allow that: @pytest.mark.tape(..., allow_unused=True)"]  # fmt: skip
+        lines += [f"{_count(unused, f'recorded request of {name} was', f'recorded requests of {name} were')} not asked:", *(f"    frame {one.n}: {one.method}" for one in unused),
+                  f"    the test does less than when it was recorded; if it should: {mark.again('rewrite')}",
+                  "    if requests may stay unasked: @pytest.mark.tape(..., allow_unused=True)"]  # fmt: skip
+    if held:
+        lines += [f"{_count(held, f'message of {name} was', f'messages of {name} were')} not sent to a client that listened, because what came before has not happened:",
+                  *(f"    frame {one.n}: {one.method or 'no message'}, after frame {one.after}" for one in held)]  # fmt: skip
     return "\n".join(lines)
+
+
+def _count(found: Sequence[object], one: str, more: str) -> str:
+    return f"{len(found)} {one if len(found) == 1 else more}"

@@ -189,8 +189,39 @@ async def test_allowed(replaying_server):
     assert "error" in await replaying_server.request("tools/call", {"name": "echo", "arguments": {"text": "ho"}})
 """)
     said = run(pytester, passed=2, errors=1)
-    assert "1 requests are not on echo.jsonl:" in said
+    assert "1 request is not on echo.jsonl:" in said
     assert any('"hi" -> "ho"' in line for line in said)
+
+
+def test_one_that_fails_is_shown_with_what_was_not_on_its_tape(pytester: pytest.Pytester, tape: Path) -> None:
+    pytester.makepyfile("""
+import pytest
+@pytest.mark.trio
+@pytest.mark.tape("echo")
+async def test_other(recording_server):
+    await recording_server.request("initialize", {})
+    reply = await recording_server.request("tools/call", {"name": "echo", "arguments": {"text": "ho"}})
+    assert "result" in reply
+
+@pytest.mark.tape("echo")
+def test_with_a_fault_of_its_own(recording_server):
+    assert False
+""")
+    said = run(pytester, failed=2)
+    assert sum("- Tape -" in line for line in said) == 1
+    assert "1 request is not on echo.jsonl:" in said
+    assert any("if it should: pytest " in line and "::test_other --tape-mode=new_episodes" in line for line in said)
+
+
+@pytest.mark.parametrize(("live", "body", "why"), [
+    (["no-such-server"], "await recording_server.request('tools/list')", "the live server has not answered anything"),
+    (LIVE, "pass", "the test asked nothing of its server"),
+])  # fmt: skip
+def test_what_is_no_recording_does_not_become_a_tape(pytester: pytest.Pytester, live: list[str], body: str, why: str) -> None:
+    pytester.makepyfile(f"import pytest\n@pytest.mark.trio\n@pytest.mark.tape('new', live={live!r})\nasync def test_it(recording_server):\n    {body}")
+    said = run(pytester, "--tape-mode=once", passed=1, errors=1)
+    assert any(why in line and "nothing was recorded" in line for line in said)
+    assert not list(pytester.path.glob("tapes/*"))
 
 
 def test_no_tape_and_no_mark(pytester: pytest.Pytester, tape: Path) -> None:
@@ -209,7 +240,8 @@ def test_misspelled(replaying_server):
 """)
     said = "\n".join(run(pytester, errors=3))
     assert "replaying_server needs a tape: mark the test with @pytest.mark.tape('name')" in said
-    assert "tapes/test_named_like_its_tape.jsonl; record it: --tape-mode=once" in said
+    assert "tapes/test_named_like_its_tape.jsonl; record it and commit it: pytest test_no_tape_and_no_mark.py::test_named_like_its_tape --tape-mode=once" in said
+    assert "During handling" not in said
     assert "speed" in said
 
 

@@ -105,7 +105,7 @@ def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_without_a_tape_there_is_nothing_to_answer_from(tmp_path: Path) -> None:
-    with pytest.raises(NoTape, match=r"there is no tape .*none\.jsonl; record it: --tape-mode=once"):
+    with pytest.raises(NoTape, match=r"there is no tape .*none\.jsonl; record it and commit it: --tape-mode=once, in a test"):
         server(tmp_path / "none.jsonl")
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from replays import asked, handshake, tool
-from tapes import request, response, write_tape
+from tapes import happening, raw, request, response, write_tape
 
 from shadowproxy.config import Replay
 from shadowproxy.errors import TapeMiss
-from shadowproxy.tape.replaying.replay import Unused
-from shadowproxy.testing.used import misses_in, report, unused_by
+from shadowproxy.tape.replaying.replay import Held, Unused
+from shadowproxy.testing.marks import Mark
+from shadowproxy.testing.used import misses_in, never_answered, report, unused_by
 
 TOKEN = "[REDACTED:key:0123456789abcdef]"
 
@@ -45,9 +46,24 @@ def test_misses_are_told_as_the_client_was(tmp_path: Path) -> None:
 
 
 def test_a_report_says_what_to_do() -> None:
-    assert report(Path("a.jsonl"), [], []) == ""
-    text = report(Path("a.jsonl"), [Unused(4, "tools/call", "s1")], ["this tools/call is not on the tape"])
-    assert "    frame 4: tools/call\n" in text
-    assert "    this tools/call is not on the tape\n" in text
+    mark = Mark(path=Path("tapes/a.jsonl"))
+    assert report(mark, [], []) == ""
+    text = report(mark, [Unused(4, "tools/call", "s1")], ["this tools/call is not on the tape"], [Held(7, None, "s1", 6)])
+    assert "1 request is not on a.jsonl:\n    this tools/call is not on the tape\n" in text
+    assert "--tape-mode=new_episodes, in a test with the fixture recording_server\n" in text
+    assert "1 recorded request of a.jsonl was not asked:\n    frame 4: tools/call\n" in text
+    assert "has not happened:\n    frame 7: no message, after frame 6" in text
     assert "allow_unused=True" in text
     assert "allow_misses=True" in text
+    both = report(Mark(path=mark.path, recorded_by="test_a.py::test_b[c d]"), [Unused(4, "a", None), Unused(6, "b", None)], ["x", "y"])
+    assert "2 requests are not on a.jsonl" in both
+    assert "2 recorded requests of a.jsonl were not asked" in both
+    assert "pytest 'test_a.py::test_b[c d]' --tape-mode=rewrite\n" in both
+
+
+def test_a_server_that_has_not_said_anything(tmp_path: Path) -> None:
+    down = [request(1, "a", id=1), happening(2, "refusal", exchange=1, error="upstream_unreachable", message=raw({"error": {"code": 1001, "message": "not found"}}))]
+    silent, well = write_tape(tmp_path / "silent.jsonl", down), write_tape(tmp_path / "well.jsonl", [*down, *asked(3, "b", {}, {})])
+    assert never_answered([silent]) == "not found"
+    assert never_answered([silent, well]) == ""
+    assert never_answered([]) == ""

@@ -1,8 +1,9 @@
 """What is known of a tape once it has been read through: where each frame is, and how they hang together. Numbers in arrays, no frames.
 
 Written by `index.py`, read by replay. A *place* is a frame's ordinal, from 1; 0 is none. A *sequence* is what the server sends, and waits for, in the
-course of one exchange or on one GET stream: places linked by `after`, begun by the client's request or `open`.
-About 40 bytes a frame, so that a tape of 2 GB takes some hundred megabytes.
+course of one exchange or on one standing stream: places linked by `after`, begun by the client's request or `open`. Those of a standing stream are in
+*groups*: each is what followed one and the same thing of the client's, its cause. After the place of a notification, or of the client's farewell, comes
+its refusal, if it was refused.
 """
 from __future__ import annotations
 
@@ -20,6 +21,18 @@ class Open:
     last_event_id: str | None = None
 
 
+@attrs.define
+class Groups:
+    """Of one standing stream, but for what came on it before anything of the client's did: the causes, ascending, and the first place that followed each."""
+
+    causes: array[int] = attrs.field(factory=lambda: array("I"))
+    firsts: array[int] = attrs.field(factory=lambda: array("I"))
+
+    def first(self, cause: int) -> int:
+        at = bisect_left(self.causes, cause)
+        return self.firsts[at] if at < len(self.causes) and self.causes[at] == cause else 0
+
+
 @attrs.define(eq=False)
 class RecordedSession:
     """A legacy session, or (`modern`) everything of the modern era. Requests by their ordinals, in the order in which they came."""
@@ -32,6 +45,7 @@ class RecordedSession:
     greetings: array[int] = attrs.field(factory=lambda: array("I"))  # of `initialize`
     opens: list[Open] = attrs.field(factory=list)
     notes: dict[str, array[int]] = attrs.field(factory=dict)  # places of the client's notifications, by method
+    end: int = 0  # the place of the client's farewell
     answered: bool = False  # it was not only refused, as what belongs to no session is by a server that keeps some
 
     @property
@@ -44,7 +58,8 @@ class Columns:
     def __init__(self) -> None:
         # By place.
         self.offset, self.after, self.cause, self.awaited = array("Q", [0]), array("I", [0]), array("I", [0]), bytearray(1)
-        """`cause`: of a frame on a standing stream, the place that must have been seen before it; of a client's answer, the question's place."""
+        """`cause`: of the first of a group, the place that must have been seen before it; of a client's answer, the question's place. `awaited`: a cause."""
+        self.groups: dict[int, Groups] = {}  # by where their stream begins
         # By request.
         self.place, self.digest, self.method, self.loose = array("I"), array("Q"), array("I"), bytearray()
         self.methods: list[str] = []

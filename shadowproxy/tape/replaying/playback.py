@@ -12,7 +12,9 @@ import trio
 from shadowproxy.errors import RequestCancelled, UpstreamBroken
 from shadowproxy.exchange import Exchange
 from shadowproxy.tape.frame import Frame
+from shadowproxy.tape.replaying.course import Course, Standing
 from shadowproxy.tape.replaying.index import STANDING
+from shadowproxy.tape.replaying.live_stream import LiveStream
 from shadowproxy.tape.replaying.pace import Pace
 from shadowproxy.tape.replaying.replayed import Replayed
 from shadowproxy.tape.replaying.translation import event_of, message_of, progress_token, refusal_of, with_question, with_subscription, with_token
@@ -29,11 +31,18 @@ class _Superseded(Exception):
 
 
 class Playback:
-    """`place`: of the recorded request, or where GET stream `number` has got to."""
+    """`place`: of the recorded request; none for GET stream `number`, which goes on where it was, and on which `live` is heard as well."""
 
-    def __init__(self, read: Read, replayed: Replayed, pace: Pace, exchange: Exchange, place: int, number: int | None = None) -> None:
+    def __init__(self, read: Read, replayed: Replayed, pace: Pace, exchange: Exchange, place: int = 0, number: int | None = None,
+                 live: LiveStream | None = None) -> None:  # fmt: skip
+        self._live = live
+        if live is not None:
+            live.ring = self.ring
         self._read, self._replayed, self._columns, self._pace, self.exchange, self.number = read, replayed, replayed.columns, pace, exchange, number
-        self._request = self._start(place)
+        self.course = Course(self._columns, place) if number is None else replayed.course(number)
+        self._request = self._start(self.course)
+        if self._request.method == STANDING and number is None:
+            self.course = replayed.stand(place)
         self.key = b"" if exchange.id is None else key_of(exchange.id)
         self._tokens = {} if number is not None or self._request.token is None else {bytes(self._request.token): progress_token(exchange)}
         self._asked: set[int] = set()  # places of its own questions
@@ -44,15 +53,16 @@ class Playback:
         replayed.joined(self, self._tokens)
         exchange.on_leave(self._leave)
 
-    def _start(self, place: int) -> Frame:
-        """What follows this frame comes next, timed from now."""
-        frame = self._read(place)
-        self._place, self._t, self._then = place, frame.t, trio.current_time()
+    def _start(self, course: Course) -> Frame:
+        """What follows comes next, timed from now. Gives the frame that it follows."""
+        self.course = course
+        frame = self._read(course.place)
+        self._t, self._then = frame.t, trio.current_time()
         return frame
 
     def first(self) -> Frame | None:
-        """What comes next."""
-        place = self._columns.after[self._place]
+        """What follows."""
+        place = self._columns.after[self.course.place]
         return self._read(place) if place else None
 
     # ------------------------------------------------ pulled by the client's side
@@ -70,33 +80,50 @@ class Playback:
         raise StopAsyncIteration
 
     async def _next(self) -> Message | Event | None:
-        place = self._columns.after[self._place]
-        if not place:
-            await self._stay()
-        frame = self._read(place)
-        if (question := self._unheard(frame, place)) is not None:
-            return question
         self._pulled = True
         try:
-            await self._turn(frame, place)
+            while not (place := self.course.next()):
+                if (heard := self._heard()) is not None:
+                    return heard
+                await self._stay()
+            frame = self._read(place)
+            if (question := self._unheard(frame, place)) is not None:
+                return question
+            if (heard := await self._turn(frame, place)) is not None:
+                return heard
         finally:
             self._pulled = False
-        self._place, self._t = place, frame.t
-        if self.number is not None:
-            self._replayed.moved(self.number, place)
+        self._t = frame.t
+        self.course.played(place)
         self._replayed.mark(place)
+        if self._stands:
+            self._replayed.ring()  # who had to let it go first
         return self._step(frame, place)
 
+    @property
+    def _stands(self) -> bool:
+        return isinstance(self.course, Standing)
+
     async def _stay(self) -> None:
-        """Nothing more is on the tape. A standing stream stays open until its client leaves."""
-        if self.number is None and self._request.method != STANDING:
+        """Nothing more is on the tape, or its turn has not come. A standing stream stays open until its client leaves."""
+        if not self._stands:
             raise UpstreamBroken(f"the tape ends before the answer to this request (frame {self._request.n}), so there is none to give")
-        while True:
+        if self.number is not None and (following := self._replayed.following(self.number)) is not None:
+            self._go_on(following)
+        else:
             await self._rung()
 
+    def _go_on(self, number: int) -> None:
+        self.number = number
+        self._start(self._replayed.course(number))
+
     # ------------------------------------------------ when
-    async def _turn(self, frame: Frame, place: int) -> None:
-        """Until it is this frame's turn. Raises `RequestCancelled`."""
+    def _heard(self) -> Message | Event | None:
+        """What the live server has said meanwhile."""
+        return None if self._live is None else self._live.take()
+
+    async def _turn(self, frame: Frame, place: int) -> Message | Event | None:
+        """Until it is this frame's turn, or the live server has said something. Raises `RequestCancelled`."""
         if frame.kind == "cancelled" or frame.error == GAVE_UP:
             while True:
                 await self._rung()
@@ -105,28 +132,25 @@ class Playback:
         while (early := trio.current_time() < due) or self._replayed.overtakes(self, place):
             with trio.move_on_at(due if early else float("inf")):
                 await self._rung()
+            if (heard := self._heard()) is not None:
+                return heard
         self._then = due
         await trio.lowlevel.checkpoint()
         self._check()
+        return None
 
     async def _until_seen(self, frame: Frame, place: int) -> tuple[float, float]:
-        """Wait for what must come first. Gives from when on the frame's time counts: on the tape, and live."""
+        """Wait for the client's answer, if this is one. Gives from when on the frame's time counts: on the tape, and live."""
         cause, seen = self._columns.cause[place], self._replayed.seen
         if frame.dir == "c2s":  # the client's answer
             while (cause not in self._answered) if cause in self._asked else (place not in seen):
                 await self._rung()
             return frame.t, seen.get(place, self._then)
-        if not cause:
-            return self._t, self._then
-        while cause not in seen:
-            await self._rung()
-        return self._read(cause).t, seen[cause]
+        return (self._read(cause).t, seen[cause]) if cause else (self._t, self._then)
 
     def goes_before(self, place: int) -> bool:
-        """Whether this standing stream's next frame was earlier than that place, and is on its way: it waits for nothing but its task's turn."""
-        next = self._columns.after[self._place]
-        cause = self._columns.cause[next]
-        return self.number is not None and self._pulled and 0 < next < place and (not cause or cause in self._replayed.seen) and not self._pace.scale
+        """Whether this is a standing stream whose next frame was earlier than that place, and is on its way: it waits for nothing but its task's turn."""
+        return self._stands and self._pulled and 0 < self.course.next() < place and not self._pace.scale
 
     async def _rung(self) -> None:
         """Until something was seen. Raises `RequestCancelled`."""
@@ -162,7 +186,7 @@ class Playback:
 
     def _last(self) -> Frame:
         """The end of this sequence."""
-        place = self._place
+        place = self.course.place
         while after := self._columns.after[place]:
             place = after
         return self._read(place)
@@ -173,7 +197,7 @@ class Playback:
     def _leave(self) -> None:
         """The exchange is over. What would still have come counts as seen, so that nobody waits for it."""
         if self.number is None:
-            place = self._columns.after[self._place]
+            place = self._columns.after[self.course.place]
             while place:
                 self._replayed.mark(place)
                 place = self._columns.after[place]
@@ -190,8 +214,11 @@ class Playback:
         if frame.kind == "close":
             self._closed()
             return None
+        if frame.kind == "refusal":
+            self.over = True
+            raise refusal_of(frame)
         try:
-            return self._refused(frame) if frame.kind == "refusal" else self._message(frame, place)
+            return self._message(frame, place)
         except BadMessage as error:
             raise UpstreamBroken(f"frame {frame.n} of the tape holds no message that can be sent: {error}") from None
 
@@ -239,26 +266,17 @@ class Playback:
 
     def _closed(self) -> None:
         """The server closed the stream before its response, and the client may resume. Who has no HTTP cannot: what resumed it follows here."""
-        replayed, without_http = self._replayed, self.exchange.headers is None
-        found = None
-        if without_http:
-            found = replayed.resumption(self._event_id) if self._event_id is not None else None
-            if found is None and self.number is not None:
-                found = replayed.stream(None)
-        if found is not None and found[0] != self.number:
-            self._start(found[1].place)
-            self.number = None if self.number is None else found[0]
-        elif not without_http:
+        replayed = self._replayed
+        if self.exchange.headers is not None:
             self.over = True
             if self.number is None and self._request.id is not None and self.exchange.id is not None:
                 replayed.resumable[bytes(self._request.id)] = self.exchange.id
-        elif self.number is None:
+            return
+        found = replayed.resumption(self._event_id) if self._event_id is not None else None
+        if self.number is not None:
+            if (number := replayed.stream(None) if found is None else found) not in (None, self.number):
+                self._go_on(number)
+        elif found is not None:
+            self._start(replayed.course(found))
+        else:
             raise UpstreamBroken("the stream of this answer was closed when it was recorded, and the tape has none that resumed it")
-
-    def _refused(self, frame: Frame) -> Message:
-        self.over = True
-        if frame.message is None or self.number is not None:
-            raise refusal_of(frame)
-        message = message_of(frame)
-        message.members["id"] = self.exchange.id
-        return message

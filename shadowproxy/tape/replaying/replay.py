@@ -28,6 +28,10 @@ from shadowproxy.wire.eras import LEGACY_VERSIONS, META_VERSION, MODERN_VERSIONS
 from shadowproxy.wire.jsonrpc import BadMessage, Message, key_of, text_of
 
 log = logging.getLogger("shadowproxy")
+SHOWN = 10
+"""Of what one session was never sent, at its end."""
+KEPT = 1000
+"""The same, of all that are over."""
 
 
 @attrs.frozen
@@ -37,6 +41,16 @@ class Unused:
     n: int
     method: str
     session: str | None
+
+
+@attrs.frozen
+class Held:
+    """What the server said in frame `n` on a standing stream, which was listened to but not sent it, because frame `after` has not happened."""
+
+    n: int
+    method: str | None
+    session: str | None
+    after: int
 
 
 class TapeUpstream:
@@ -49,6 +63,8 @@ class TapeUpstream:
         self._given = bytearray(self.columns.requests)
         self._sessions: dict[Session, Replayed] = {}
         self._shared: dict[bool, Replayed] = {}  # what has no session: modern, and legacy of servers that keep none
+        self._held_back = 0  # how many groups were never sent in sessions that are over
+        self._never_sent: list[Held] = []  # some of these
         self._begun: set[int] = set()  # recorded sessions that a live one was given
         self.misses = 0
         self._last: tuple[int, Frame] = (0, Frame(n=0, t=0.0, dir="c2s", kind="gap"))  # that was read, and its place
@@ -56,7 +72,8 @@ class TapeUpstream:
             log.warning("frames are missing on this tape; exchanges may be incomplete", extra={"tape": str(reading.path), "missing": self.columns.gaps})
 
     def statistics(self) -> dict[str, int]:
-        return {"tape_requests": self.columns.requests, "tape_unused": self._given.count(0), "tape_misses": self.misses}
+        held = self._held_back + sum(len(replayed.held()) for replayed in self._under_way())
+        return {"tape_requests": self.columns.requests, "tape_unused": self._given.count(0), "tape_held": held, "tape_misses": self.misses}
 
     def unused(self) -> list[Unused]:
         """The recorded requests that were not asked again, in the order of the tape."""
@@ -64,6 +81,17 @@ class TapeUpstream:
 
     def _unused(self, session: RecordedSession, request: int) -> Unused:
         return Unused(self._frame(self.columns.place[request]).n, self.columns.method_of(request), session.name)
+
+    def held(self) -> list[Held]:
+        """The first frame of each group that waits, or waited until its session ended, for what has not happened."""
+        return [*self._never_sent, *(self._held(place) for replayed in self._under_way() for place in replayed.held())]
+
+    def _held(self, place: int) -> Held:
+        frame = self._frame(place)
+        return Held(frame.n, frame.method, frame.session, self._frame(self.columns.cause[place]).n)
+
+    def _under_way(self) -> list[Replayed]:
+        return [*self._sessions.values(), *self._shared.values()]
 
     # ------------------------------------------------ the seam
     async def call(self, exchange: Exchange) -> Reply:
@@ -81,26 +109,31 @@ class TapeUpstream:
     async def notify(self, exchange: Exchange) -> None:
         message, session = exchange.request, exchange.session
         replayed = self._sessions.get(session) if session is not None else self._shared.get(False)
-        known = False
+        known, refused = False, 0
         if replayed is not None and message.is_response:
             known = message.id is not None and replayed.answer(key_of(message.id))
         elif replayed is not None and message.method == "notifications/cancelled":
             _cancel(replayed, message)
         if replayed is not None and message.method is not None:
-            replayed.note(message.method)
+            refused = replayed.note(message.method)
         if self._live is not None and not known:
             await self._live.notify(exchange)
+        if refused:
+            raise refusal_of(self._frame(refused))
 
     async def listen(self, exchange: Exchange) -> Replies:
         replayed = self._replayed(exchange)
         if not replayed.recorded.opens and (shared := self._without_session()) is not None:
             replayed = shared
         last = exchange.last_event_id
-        found = replayed.stream(None if last is None else last.decode("utf-8", "replace"))
-        if found is None:
-            raise UpstreamAnswered(405, (), b"")  # what a server says that offers no such stream
-        number, _ = found
-        playback = Playback(self._frame, replayed, self._pace, exchange, replayed.position(number), number)
+        number = replayed.stream(None if last is None else last.decode("utf-8", "replace"))
+        live = None if self._live is None or exchange.session is None else self._live.listen(exchange, exchange.session)
+        if number is None:
+            if live is None:
+                raise UpstreamAnswered(405, (), b"")  # what a server says that offers no such stream
+            await live.admitted()
+            return live
+        playback = Playback(self._frame, replayed, self._pace, exchange, number=number, live=live)
         first = playback.first()
         if first is not None and first.kind == "refusal":
             raise refusal_of(first)
@@ -113,7 +146,10 @@ class TapeUpstream:
             raise SessionMissing("there is no such session to end")
         if self._live is not None:
             await self._live.end(session)
-        self._sessions[session].hang_up()
+        replayed = self._sessions[session]
+        if refused := self.columns.after[replayed.recorded.end]:
+            raise refusal_of(self._frame(refused))
+        replayed.hang_up()
         session.end()
 
     # ------------------------------------------------ an answer
@@ -123,7 +159,7 @@ class TapeUpstream:
         if first is not None:
             exchange.status = (first.http.status if first.http is not None else None) or 200
             exchange.reply_headers = fields_of(first)
-            if first.kind in ("request", "notification", "event", "close") or (first.dir == "c2s" and first.kind == "response"):
+            if _begins_a_stream(first):
                 return playback
             exchange.as_event = first.stream is not None
         async for item in playback:
@@ -160,8 +196,18 @@ class TapeUpstream:
             return shared
         if session not in self._sessions:
             self._sessions[session] = self._new(self._choose(exchange))
-            session.on_leave(self._sessions.pop, session, None)
+            session.on_leave(self._ended, session)
         return self._sessions[session]
+
+    def _ended(self, session: Session) -> None:
+        places = self._sessions.pop(session).held()
+        if not places:
+            return
+        held = [self._held(place) for place in places[:SHOWN]]
+        log.info("messages of the server's own were never sent: what came before them on the tape has not happened",
+                 extra={"session": held[0].session, "frames": [f"{one.n} (waited for {one.after})" for one in held], "count": len(places)})  # fmt: skip
+        self._held_back += len(places)
+        self._never_sent = [*self._never_sent, *held][:KEPT]
 
     def _choose(self, exchange: Exchange) -> RecordedSession:
         """The first unused session whose `initialize` is this one, else the first unused, else (more clients than there were) the same again."""
@@ -202,6 +248,13 @@ class TapeUpstream:
 
     def _recorded(self, request: int) -> Wanted:
         return self._matching.recorded(self.columns.method_of(request), bytes(self._frame(self.columns.place[request]).message or b""))
+
+
+def _begins_a_stream(first: Frame) -> bool:
+    """Whether an answer that begins with this came in parts."""
+    if first.kind == "refusal":
+        return first.stream is not None
+    return first.kind in ("request", "notification", "event", "close") or (first.dir == "c2s" and first.kind == "response")
 
 
 def _cancel(replayed: Replayed, message: Message) -> None:

@@ -17,6 +17,7 @@ import trio
 from shadowproxy.config import Replay
 from shadowproxy.errors import ConfigError
 from shadowproxy.exchange import Upstream
+from shadowproxy.service import running
 from shadowproxy.tape.frame import Header, Unreadable
 from shadowproxy.tape.matching.match import Matching
 from shadowproxy.tape.reader import Reading, open_bytes
@@ -44,8 +45,7 @@ async def open_replay(path: Path, replay: Replay, live: Upstream | None = None) 
     async with AsyncExitStack() as stack:
         with _told(path):
             reading = stack.enter_context(Reading(stack.enter_context(_seekable(path))))
-            redactor = redactor_of(reading.header)
-            matching = Matching(replay.ignore) if redactor is None else Matching(replay.ignore, redactor.message, redactor.stands_for)
+            redactor, matching = understand(reading.header, replay)
             if os.stat(reading.path).st_size <= SMALL:
                 columns = read_index(reading, matching)
             else:
@@ -54,15 +54,24 @@ async def open_replay(path: Path, replay: Replay, live: Upstream | None = None) 
             if replay.on_miss == "record":
                 policy = redactor or (None if reading.header.redaction == "none" else Redactor(DEFAULT, default_key()))
                 appending = await stack.enter_async_context(open_appending(path, reading.offset, reading.header, columns, policy))
-        yield TapeUpstream(reading, columns, replay, matching, None if live is None else LiveServer(live, appending))
+        behind = None if live is None else LiveServer(live, await stack.enter_async_context(running()), appending)
+        yield TapeUpstream(reading, columns, replay, matching, behind)
 
 
-def redactor_of(header: Header) -> Redactor | None:
-    """What makes of a live request what the recorder made of a recorded one: only where the key of the tape's tokens is known here."""
-    if header.key is None or not (VARIABLE in os.environ or key_file().exists()):
-        return None
-    redactor = Redactor(DEFAULT, default_key())
-    return redactor if redactor.fingerprint == header.key else None
+def open_reading(reading: Reading, replay: Replay) -> TapeUpstream:
+    """A small tape that answers, without a task or a thread."""
+    _, matching = understand(reading.header, replay)
+    return TapeUpstream(reading, read_index(reading, matching), replay, matching)
+
+
+def understand(header: Header, replay: Replay) -> tuple[Redactor | None, Matching]:
+    """When a request is one of this tape's. With what makes of a live request what the recorder made of a recorded one, where the key of the tape's tokens is
+    known here."""
+    redactor = None
+    if header.key is not None and (VARIABLE in os.environ or key_file().exists()):
+        known = Redactor(DEFAULT, default_key())
+        redactor = known if known.fingerprint == header.key else None
+    return redactor, Matching(replay.ignore) if redactor is None else Matching(replay.ignore, redactor.message, redactor.stands_for)
 
 
 @contextmanager

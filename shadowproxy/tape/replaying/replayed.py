@@ -7,6 +7,7 @@ Synchronous and owns no task: between looking for an answer and taking it nothin
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -14,7 +15,8 @@ import trio
 
 from shadowproxy.config import Replay
 from shadowproxy.tape.matching.match import SAFE, UNTIMELY, Matching, Wanted
-from shadowproxy.tape.replaying.columns import Columns, Open, RecordedSession
+from shadowproxy.tape.replaying.columns import Columns, RecordedSession
+from shadowproxy.tape.replaying.course import Course, Standing
 from shadowproxy.tape.replaying.index import QUESTIONS
 from shadowproxy.wire.jsonrpc import Raw, key_of
 
@@ -24,6 +26,7 @@ class Player(Protocol):
 
     key: bytes
     number: int | None
+    course: Course
 
     def ring(self) -> None: ...
     def cancel(self) -> None: ...
@@ -40,13 +43,14 @@ class Replayed:
                  recorded_at: Callable[[int], Wanted]) -> None:  # fmt: skip
         self.columns, self.recorded = columns, recorded
         self._replay, self._matching, self._given, self._recorded_at = replay, matching, given, recorded_at
-        self._taken: dict[int, int] = {}  # how many of each digest
-        self._used: set[int] = set()  # of those that are found by other means than their digest
-        self._last: dict[int, int] = {}  # by live digest: the request that answered last
+        self._used = bytearray(len(recorded.by_digest))  # a byte for each of these, 1 once it has answered
+        self._last: dict[int, int] = {}  # by live digest: the request that answered last, if it may answer again
         self._cursors: dict[str, int] = {}
         self._noted: dict[str, int] = {}
-        self._opened: dict[int, int] = {}  # which GET streams have been given, and where they are
+        self._opened: dict[int, Standing] = {}  # the GET streams that have been given, by their numbers, the newest last
+        self._standing: set[Standing] = set()  # these, and the subscriptions under way
         self.seen: dict[int, float] = {}  # places, when
+        self._furthest = 0  # of the places that have been played or said
         self.players: dict[Player, None] = {}  # oldest first
         self.questions: dict[bytes, tuple[Player, int]] = {}  # by the live id; who asked, and the place
         self.asked: set[int] = set()  # places of questions
@@ -60,25 +64,38 @@ class Replayed:
         """The request that answers this one, taken; None if there is none, or none any more."""
         order = "any" if wanted.method in UNTIMELY else self._replay.order
         found = self._any(wanted) if order == "any" else self._in_order(wanted, "" if order == "strict" else wanted.method)
-        if found is None and (self._replay.repeats == "all" or (self._replay.repeats == "safe" and wanted.method in SAFE)):
+        again = self._replay.repeats == "all" or (self._replay.repeats == "safe" and wanted.method in SAFE)
+        if found is None and again:
             found = self._last.get(wanted.digest, self._last.get(0) if wanted.method == "initialize" else None)
         if found is not None:
-            self._take(found, wanted)
+            self._take(found, wanted, again)
         return found
 
     def _any(self, wanted: Wanted) -> int | None:
         columns, recorded = self.columns, self.recorded
         if wanted.method == "initialize":  # whoever begins is answered, be it another client than the recorded one
-            fresh = [one for one in recorded.greetings if one not in self._used]
-            return next((one for one in fresh if columns.digest[one] == wanted.digest), next(iter(fresh), None))
-        for place in columns.same(recorded, wanted.digest)[self._taken.get(wanted.digest, 0) :]:
-            self._taken[wanted.digest] = self._taken.get(wanted.digest, 0) + 1
-            if (request := recorded.by_digest[place]) not in self._used:
-                return request
-        for request in recorded.loose:
-            if request not in self._used and columns.method_of(request) == wanted.method and self._matching.equal(self._recorded_at(request), wanted):
-                return request
-        return None
+            fresh = [at for at in map(self._at, recorded.greetings) if not self._used[at]]
+            at = next((at for at in fresh if columns.digest[recorded.by_digest[at]] == wanted.digest), next(iter(fresh), -1))
+        else:
+            same = columns.same(recorded, wanted.digest)
+            at = self._used.find(0, same.start, same.stop)
+            if at < 0:
+                at = next((self._at(request) for request in recorded.loose if self._fits(request, wanted)), -1)
+        if at < 0:
+            return None
+        self._used[at] = 1
+        return recorded.by_digest[at]
+
+    def _fits(self, request: int, wanted: Wanted) -> bool:
+        """Whether a request with redacted values stands for this one, and has not answered yet."""
+        if self.columns.method_of(request) != wanted.method or self._used[self._at(request)]:
+            return False
+        return self._matching.equal(self._recorded_at(request), wanted)
+
+    def _at(self, request: int) -> int:
+        """Where in `by_digest` it is."""
+        same = self.columns.same(self.recorded, self.columns.digest[request])
+        return bisect_left(self.recorded.by_digest, request, same.start, same.stop)
 
     def _in_order(self, wanted: Wanted, cursor: str) -> int | None:
         """The next of all, or (a cursor for each method) the next of this method, if it is this one."""
@@ -99,13 +116,12 @@ class Replayed:
             return True
         return bool(self.columns.loose[request]) and self._matching.equal(self._recorded_at(request), wanted)
 
-    def _take(self, request: int, wanted: Wanted) -> None:
+    def _take(self, request: int, wanted: Wanted, again: bool) -> None:
         self._given[request] = 1
-        if self.columns.loose[request] or wanted.method == "initialize":
-            self._used.add(request)
-        self._last[wanted.digest] = request
-        if wanted.method == "initialize":
-            self._last[0] = request
+        if again:
+            self._last[wanted.digest] = request
+            if wanted.method == "initialize":
+                self._last[0] = request
         self.mark(self.columns.place[request])
 
     def candidates(self, method: str) -> Iterator[int]:
@@ -119,20 +135,29 @@ class Replayed:
     # ------------------------------------------------ what has been seen
     def mark(self, place: int) -> None:
         """This frame of the tape has happened live."""
-        if self.columns.awaited[place]:
-            self.seen[place] = trio.current_time()
+        self._furthest = max(self._furthest, place)
+        if self.columns.awaited[place] and place not in self.seen:
+            self._see(place)
             self.ring()
+
+    def _see(self, place: int) -> None:
+        if place not in self.seen:
+            for standing in self._standing:
+                standing.saw(place)
+        self.seen[place] = trio.current_time()
 
     def ring(self) -> None:
         for player in list(self.players):
             player.ring()
 
-    def note(self, method: str) -> None:
-        """The client's notification stands for the next recorded one of its method."""
+    def note(self, method: str) -> int:
+        """The client's notification stands for the next recorded one of its method. Gives the place where that was refused; 0: it was not."""
         places, number = self.recorded.notes.get(method, ()), self._noted.get(method, 0)
-        if number < len(places):
-            self._noted[method] = number + 1
-            self.mark(places[number])
+        if number >= len(places):
+            return 0
+        self._noted[method] = number + 1
+        self.mark(places[number])
+        return self.columns.after[places[number]]
 
     def ask(self, player: Player, place: int, recorded: Raw, wanted: Raw) -> Raw:
         """A question is on its way to the client. Gives its live id: the recorded one, unless a question with that one waits for its answer already."""
@@ -153,7 +178,7 @@ class Replayed:
             return False
         player, question = self.questions.pop(key)
         if (place := self.columns.answers.get(question)) is not None:
-            self.seen[place] = trio.current_time()
+            self._see(place)
         player.answered(question)
         self.ring()
         return True
@@ -170,6 +195,8 @@ class Replayed:
 
     def left(self, player: Player, tokens: Mapping[bytes, Raw | None]) -> None:
         self.players.pop(player, None)
+        if player.number is None and isinstance(player.course, Standing):
+            self._standing.discard(player.course)
         for token in tokens:
             self.tokens.pop(token, None)
         if player.number is None:  # what was asked on a GET stream may still be answered: its client may only have reconnected
@@ -178,7 +205,17 @@ class Replayed:
                 self.asked.discard(place)
         self.ring()
 
-    # ------------------------------------------------ GET streams
+    # ------------------------------------------------ standing streams
+    def stand(self, place: int) -> Standing:
+        """The one that begins there: from its beginning."""
+        standing = Standing(self.columns, place, self.seen)
+        self._standing.add(standing)
+        return standing
+
+    def held(self) -> list[int]:
+        """What its client was not sent, because what came before it on the tape has not happened: the first place of each group."""
+        return sorted(place for standing in self._standing for place in standing.held(self.seen))
+
     @property
     def listened_to(self) -> bool:
         return any(player.number is not None for player in self.players)
@@ -187,44 +224,44 @@ class Replayed:
         """Whether a standing stream has something earlier that is on its way, so that a notification and the response after it stay in order."""
         return any(other is not player and other.goes_before(place) for other in self.players)
 
-    def stream(self, last_event_id: str | None) -> tuple[int, Open] | None:
-        """Which of the recorded streams a live GET gets: the one that resumed from this event, else the next, else the last one once more."""
-        opens = self.recorded.opens
+    def stream(self, last_event_id: str | None) -> int | None:
+        """Which of the recorded GET streams a live one gets: the one that resumed from this event, else the next, else the last one once more."""
         if last_event_id is not None and (found := self.resumption(last_event_id)) is not None:
             return found
-        fresh = [number for number, one in enumerate(opens) if number not in self._opened and one.last_event_id is None]
-        if fresh:
-            return self._open(fresh[0])
+        if (fresh := self._fresh()) is not None:
+            return self._open(fresh)
         last = next(reversed(self._opened), None)
         for player in list(self.players):
             if last is not None and player.number == last:
                 player.supersede()
-        return None if last is None else (last, opens[last])
+        return last
+
+    def following(self, number: int) -> int | None:
+        """The GET stream that comes after this one, once the conversation is past its beginning: a client that has not reconnected gets it on the one it has."""
+        fresh = self._fresh()
+        if fresh is None or self._furthest < self.recorded.opens[fresh].place or number != next(reversed(self._opened)):
+            return None
+        return self._open(fresh)
+
+    def resumption(self, last_event_id: str) -> int | None:
+        """The recorded stream that resumed from this event, an unused one first."""
+        found = [number for number, one in enumerate(self.recorded.opens) if one.last_event_id == last_event_id]
+        return self._open(next((one for one in found if one not in self._opened), found[0])) if found else None
+
+    def course(self, number: int) -> Standing:
+        """How far a GET stream has got."""
+        return self._opened[number]
 
     def hang_up(self) -> None:
         """The client has ended the session, and with it the server its streams."""
         for player in list(self.players):
             player.hang_up()
 
-    def resumption(self, last_event_id: str) -> tuple[int, Open] | None:
-        """The recorded stream that resumed from this event, an unused one first."""
-        found = [number for number, one in enumerate(self.recorded.opens) if one.last_event_id == last_event_id]
-        if not found:
-            return None
-        number = next((one for one in found if one not in self._opened), found[0])
-        self._opened.pop(number, None)
-        return self._open(number)
+    def _fresh(self) -> int | None:
+        return next((number for number, one in enumerate(self.recorded.opens) if number not in self._opened and one.last_event_id is None), None)
 
-    def _open(self, number: int) -> tuple[int, Open]:
-        stream = self.recorded.opens[number]
-        self._opened[number] = stream.place
-        self.mark(stream.place)
-        return number, stream
-
-    def position(self, number: int) -> int:
-        """After which place a GET stream goes on."""
-        return self._opened[number]
-
-    def moved(self, number: int, place: int) -> None:
-        self._opened[number] = place
-        self.ring()
+    def _open(self, number: int) -> int:
+        if (old := self._opened.pop(number, None)) is not None:
+            self._standing.discard(old)
+        self._opened[number] = self.stand(self.recorded.opens[number].place)
+        return number

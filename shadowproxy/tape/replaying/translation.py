@@ -5,10 +5,12 @@ message. Pure code.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Container, Mapping
+from typing import Any, Final
 
-from shadowproxy.errors import UpstreamAnswered, UpstreamBroken
+import msgspec
+
+from shadowproxy.errors import ProxyError, UpstreamAnswered, UpstreamBroken
 from shadowproxy.exchange import Exchange, Headers
 from shadowproxy.tape.frame import Frame
 from shadowproxy.wire.eras import META_PROGRESS, META_SUBSCRIPTION
@@ -16,9 +18,10 @@ from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw
 from shadowproxy.wire.sse import Event
 
 _SUBSCRIPTION: Final = META_SUBSCRIPTION.encode()
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "keep-alive", "date", "server", "cache-control",
-                          "x-accel-buffering", "mcp-session-id", "vary"})  # fmt: skip
+_TRANSPORT: Final = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive", "date", "server", "mcp-session-id", "vary"})
+_OURS: Final = _TRANSPORT | {"content-type", "cache-control", "x-accel-buffering"}
 """Fields of an answer that whoever serves the replay makes itself."""
+_NAMED: Final = {kind.name: kind for kind in ProxyError.__subclasses__()}
 
 
 def message_of(frame: Frame) -> Message:
@@ -41,19 +44,49 @@ def event_of(frame: Frame) -> Event:
 
 def fields_of(frame: Frame) -> Headers:
     """The fields of an answer, but for those of its transport."""
+    return _fields(frame, _OURS)
+
+
+def _fields(frame: Frame, without: Container[str]) -> Headers:
     headers = () if frame.http is None else frame.http.headers
-    return tuple([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers if name not in _OURS and not name.startswith("access-control-")])
+    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers if name not in without and not name.startswith("access-control-"))
 
 
-def refusal_of(frame: Frame) -> UpstreamAnswered | UpstreamBroken:
-    """What to raise for an answer in HTTP's own words, or for none at all."""
-    status = None if frame.http is None else frame.http.status
+class Refused(ProxyError):
+    """What the proxy that recorded this said in its own words, said again: the same name, code, text, data and status."""
+
+    def __init__(self, frame: Frame, error: Mapping[str, Any]) -> None:
+        kind = _NAMED.get(frame.error or "", ProxyError)
+        status = kind.status if frame.http is None or frame.http.status is None else frame.http.status
+        data, code = error.get("data"), error.get("code")
+        super().__init__(str(error.get("message", "")), data if isinstance(data, dict) else None, status=status, code=code if isinstance(code, int) else kind.code)
+        self.name = frame.error or kind.name  # type: ignore[misc]  # that of a class, elsewhere
+        self._fields = _fields(frame, _OURS)
+
+    def headers(self) -> Headers:
+        return self._fields
+
+    def payload(self) -> dict[str, object]:
+        return dict(self.data or {})
+
+
+def _error(frame: Frame) -> Mapping[str, Any] | None:
+    try:
+        message = frame.value()
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    error = message.get("error") if isinstance(message, dict) else None
+    return error if isinstance(error, dict) else None
+
+
+def refusal_of(frame: Frame) -> ProxyError:
+    """What to raise for an answer in HTTP's own words, or in those of a proxy."""
+    status, error = None if frame.http is None else frame.http.status, _error(frame)
+    if error is not None:
+        return Refused(frame, error)
     if status is None:
         return UpstreamBroken(f"this request failed when it was recorded: {frame.text or frame.error or 'the tape does not say why'}")
-    kind = [(name.encode(), value.encode("latin-1")) for name, value in (frame.http.headers if frame.http else ()) if name == "content-type"]
-    if frame.message is not None:
-        return UpstreamAnswered(status, ((b"content-type", b"application/json"), *fields_of(frame)), bytes(frame.message))
-    return UpstreamAnswered(status, (*kind, *fields_of(frame)), (frame.text or "").encode())
+    return UpstreamAnswered(status, _fields(frame, _TRANSPORT), (frame.text or "").encode())
 
 
 def progress_token(exchange: Exchange) -> Raw | None:

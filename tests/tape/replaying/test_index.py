@@ -106,3 +106,21 @@ def test_it_holds_numbers_not_frames(tmp_path: Path) -> None:
     arrays = (columns.offset, columns.after, columns.cause, columns.place, columns.digest, columns.method)
     assert sum(len(one) * one.itemsize for one in arrays) + len(columns.awaited) + len(columns.loose) < 40 * 1000
     assert sequence(columns, 1) == [2]
+
+
+def test_a_notification_of_the_modern_era_makes_no_legacy_session(tmp_path: Path) -> None:
+    """On stdio nothing in it tells its era; a legacy client would be greeted from it by nobody."""
+    columns = index_of(tmp_path, [*asked(1, "a", {"_meta": META}, {}, None), notification(3, "notifications/cancelled", {"requestId": 1}, dir="c2s")])
+    assert columns.legacy == []
+    assert columns.modern is not None
+    assert list(columns.modern.notes["notifications/cancelled"]) == [3]
+
+
+def test_what_came_on_a_standing_stream_is_in_groups_by_its_causes(tmp_path: Path) -> None:
+    columns = index_of(tmp_path, [
+        *handshake(), opened(4), notification(5, "n", exchange=4, stream="g4", session="s1"), *tool(6, {}, {}),
+        notification(8, "n", exchange=4, stream="g4", session="s1"), notification(9, "n", exchange=4, stream="g4", session="s1"), *asked(10, "ping", None, {}),
+        notification(12, "n", exchange=4, stream="g4", session="s1"), *tool(13, {}, {}), notification(15, "n", exchange=4, stream="g4", session="s1"),
+    ])  # fmt: skip
+    assert (list(columns.groups[4].causes), list(columns.groups[4].firsts)) == ([7, 14], [8, 15])
+    assert [columns.groups[4].first(cause) for cause in (3, 7, 11, 14, 99)] == [0, 8, 0, 15, 0]

@@ -10,7 +10,7 @@ from dialogue import META, Json, modern, plain
 from replays import WELCOME, Caller, asked, call_modern, events_of, handshake, opened, replaying, tool
 from tapes import happening, notification, raw, request, response
 
-from shadowproxy.errors import RequestCancelled, SessionMissing, SpecError, TapeMiss, UpstreamAnswered, UpstreamBroken
+from shadowproxy.errors import ProxyError, RequestCancelled, SessionMissing, SpecError, TapeMiss, UpstreamAnswered, UpstreamBroken
 from shadowproxy.tape.frame import Http, Sse
 from shadowproxy.wire.jsonrpc import Message, Raw, error_code
 from shadowproxy.wire.sse import Event
@@ -23,7 +23,7 @@ async def test_a_session_is_answered_from_the_tape_under_the_live_ids(tmp_path: 
         client = Caller(tape)
         assert (await client.greet())["result"] == WELCOME
         assert await client.call("tools/call", ADD, id="mine") == [{"jsonrpc": "2.0", "id": "mine", "result": {"sum": 3}}]
-        assert tape.statistics() == {"tape_requests": 2, "tape_unused": 0, "tape_misses": 0}
+        assert tape.statistics() == {"tape_requests": 2, "tape_unused": 0, "tape_held": 0, "tape_misses": 0}
 
 
 async def test_what_was_not_asked_is_told(tmp_path: Path) -> None:
@@ -152,10 +152,9 @@ async def test_refusals_are_refused_in_the_same_words(tmp_path: Path) -> None:
         with pytest.raises(UpstreamAnswered) as caught:
             await client.call("a")
         assert (caught.value.http_status, caught.value.fields, caught.value.body) == (401, ((b"www-authenticate", b"Bearer"),), b"who?")
-        with client.exchange("b", id=1) as exchange:
-            reply = await tape.call(exchange)
-            assert isinstance(reply, Message)
-            assert (plain(reply), exchange.status) == ({**crashed, "id": 1}, 502)
+        with pytest.raises(ProxyError, match="gone") as told:
+            await client.call("b")
+        assert (told.value.name, told.value.http_status, told.value.rpc_code) == ("upstream_exited", 502, 1002)
         with pytest.raises(UpstreamBroken, match="a bug"):
             await client.call("c")
         with pytest.raises(UpstreamBroken, match=r"the tape ends before the answer to this request \(frame 10\)"):

@@ -27,7 +27,7 @@ def modern_frames() -> Sequence[Frame]:
     return [one for n, secret in enumerate(secrets) for one in asked(2 * n + 1, "tools/call", {"name": "a", "arguments": secret, "_meta": META}, {"n": n}, None)]
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"", "not a tape"), (b"hello\n", "not a tape"), (b'{"tape":99}\n', "newer"), (None, "No such file")])
+@pytest.mark.parametrize(("data", "said"), [(b"", "nothing in it"), (b"hello\n", "not a tape"), (b'{"tape":99}\n', "newer"), (None, "No such file")])
 async def test_what_is_no_tape(tmp_path: Path, data: bytes | None, said: str) -> None:
     path = tmp_path / "tape.jsonl"
     if data is not None:

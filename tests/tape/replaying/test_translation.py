@@ -48,9 +48,13 @@ def test_refusals() -> None:
     words = refusal_of(happening(1, "refusal", http=Http(None, 404, (("content-type", "text/plain"), ("retry-after", "1"))), text="gone"))
     assert isinstance(words, UpstreamAnswered)
     assert (words.http_status, words.fields, words.body) == (404, ((b"content-type", b"text/plain"), (b"retry-after", b"1")), b"gone")
-    message = refusal_of(happening(1, "refusal", http=Http(None, 404), message=raw({"error": 1})))
-    assert isinstance(message, UpstreamAnswered)
-    assert (message.fields, message.body) == (((b"content-type", b"application/json"),), b'{"error":1}')
+    ours = refusal_of(happening(1, "refusal", http=Http(None, 503), error="overloaded", message=raw({"error": {"code": 1101, "message": "later", "data": {"name": "overloaded"}}})))
+    assert (ours.name, ours.http_status, ours.rpc_code, ours.message, ours.payload()) == ("overloaded", 503, 1101, "later", {"name": "overloaded"})
+    odd = refusal_of(happening(1, "refusal", error="strange", message=raw({"error": {"code": "x", "data": [1]}})))
+    assert (odd.name, odd.http_status, odd.rpc_code, odd.message, odd.payload()) == ("strange", 502, 1000, "", {})
+    none = refusal_of(happening(1, "refusal", http=Http(None, 404), message=raw({"error": 1})))
+    assert isinstance(none, UpstreamAnswered)
+    assert none.http_status == 404
     for frame in (happening(1, "refusal", text="a bug"), happening(1, "refusal", error="a bug")):
         assert isinstance(error := refusal_of(frame), UpstreamBroken)
         assert "a bug" in str(error)
