@@ -72,6 +72,16 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def needs(path: Path) -> set[Path]:
+    """The files that it imports from, for types alone too: who reads the one must read the other."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "shadowproxy":
+            folder = ROOT / (node.module or "").replace(".", "/")
+            found |= {folder / f"{alias.name}.py" if (folder / f"{alias.name}.py").exists() else folder.with_suffix(".py") for alias in node.names}
+    return found & set(FILES)
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -90,6 +100,30 @@ def test_imports_go_to_the_left(path: Path) -> None:
             assert step(other) <= step(own)
         else:
             assert step(other) < step(own), f"{name_of(path)} imports {module}"
+
+
+#: Each needs the other. The recorder's, because it makes its sides and they wake it, is to be taken apart yet.
+CIRCLES = {HOUSE / "tape" / "recording" / "recorder.py", HOUSE / "tape" / "recording" / "side.py"}
+
+
+def test_nobody_needs_who_needs_him() -> None:
+    """No circles: every file can be read after those that it needs."""
+    graph = {path: needs(path) - {path} for path in FILES}
+    while read := {path for path, rest in graph.items() if not rest & graph.keys()}:
+        graph = {path: rest for path, rest in graph.items() if path not in read}
+    circles = {path for path in graph if path in reachable(graph, path)}
+    assert sorted(map(name_of, circles - CIRCLES)) == []
+
+
+def reachable(graph: dict[Path, set[Path]], start: Path) -> set[Path]:
+    found: set[Path] = set()
+    ahead = list(graph[start])
+    while ahead:
+        path = ahead.pop()
+        if path in graph and path not in found:
+            found.add(path)
+            ahead += graph[path]
+    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

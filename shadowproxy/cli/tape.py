@@ -16,13 +16,16 @@ import msgspec
 
 from shadowproxy.cli import exits
 from shadowproxy.cli.tape_files import faults, reading, say, those_of, watched
-from shadowproxy.cli.tape_lines import Lines, fitting, plain, size, span
+from shadowproxy.cli.tape_lines import Lines, fitting, size, span
 from shadowproxy.errors import ConfigError
+from shadowproxy.tape.terminal import plain
 from shadowproxy.tape.viewing.filters import FilterError, compile_filter
 from shadowproxy.tape.viewing.listing import Glance, glance
 from shadowproxy.tape.viewing.row_json import row_json
 from shadowproxy.tape.viewing.rows import Row, rows
 from shadowproxy.tape.viewing.stats import Statistics
+
+NOTHING = "the filter is true of nothing on this tape; what there is: shadowproxy tape show TAPE"
 
 
 def wanted(text: str | None) -> Callable[[Row], bool] | None:
@@ -37,9 +40,7 @@ def wanted(text: str | None) -> Callable[[Row], bool] | None:
 
 def list_(paths: Iterable[str], *, as_json: bool) -> int:
     """A line a tape."""
-    names = those_of(paths)
-    if not names:
-        say("no tapes there: files named *.jsonl or *.jsonl.zst, as --record makes them")
+    names, code = those_of(paths), exits.OK
     if not as_json and names:
         print(Lines().paint("head", f"{'begun':<19} {'length':>8} {'frames':>9} {'size':>9}  {'era':<6} {'session':<8} {'server':<28} file"))
     for name in names:
@@ -48,31 +49,32 @@ def list_(paths: Iterable[str], *, as_json: bool) -> int:
                 found = glance(name)
         except ConfigError as error:
             say(str(error))
+            code = exits.USAGE
             continue
         print(msgspec.json.encode(attrs.asdict(found) | {"path": str(name)}).decode() if as_json else _listed(found))
-    return exits.OK
+    return code
 
 
 def _listed(found: Glance) -> str:
     begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.origin))
-    server = plain(found.server or found.upstream)
-    torn = "  (torn)" if found.torn else ""
-    return (
-        f"{begun:<19} {span(found.seconds):>8} {('' if found.counted else '~') + str(found.frames):>9} {size(found.size):>9}  {found.era or '':<6} {plain(found.session or ''):<8} {server[:28]:<28} "
-        f"{plain(str(found.path))}{torn}"
-    )
+    count = f"{'' if found.counted else '~'}{found.frames}"
+    whose = f"{found.era or '':<6} {fitting(found.session or '', 8)} {fitting(found.server or found.upstream, 28)}"
+    return f"{begun:<19} {span(found.seconds):>8} {count:>9} {size(found.size):>9}  {whose} {plain(str(found.path))}{'  (torn)' if found.torn else ''}"
 
 
 def show(path: str, text: str | None, *, full: bool, as_json: bool) -> int:
     """The rows of a tape, those that the filter is true of."""
-    chosen = wanted(text)
+    chosen, some = wanted(text), False
     with reading(path) as tape:
         tell = _teller(full=full, as_json=as_json)
         if not as_json:
             print(Lines().head())
         for row in rows(watched(tape, "reading"), tape.header.era):
             if chosen is None or chosen(row):
+                some = True
                 tell(row)
+    if not some:
+        say(f"{path}: there is no message on this tape" if chosen is None else NOTHING)
     return exits.OK
 
 
@@ -80,12 +82,14 @@ def tail(path: str, text: str | None, *, last: int, full: bool, as_json: bool) -
     """The last rows of a tape, or of the newest in a directory, then all that come, until Ctrl-C."""
     from shadowproxy.cli.tape_tail import follow
 
+    if last < 0:
+        raise ConfigError(f"--last must be 0 or more messages, not {last}")
     chosen = wanted(text)
     tell = _headed(_teller(full=full, as_json=as_json), several=Path(path).is_dir() and not as_json)
     past: deque[tuple[Path, Row]] | None = deque(maxlen=last)
     try:
         with faults():
-            for item in follow(Path(path)):
+            for item in follow(Path(path), say=say):
                 if item is None:
                     for name, row in past or ():
                         tell(name, row)
@@ -97,7 +101,7 @@ def tail(path: str, text: str | None, *, last: int, full: bool, as_json: bool) -
                     else:
                         past.append(item)
     except KeyboardInterrupt:
-        return exits.OK
+        pass  # how it ends
     return exits.OK
 
 
@@ -117,8 +121,9 @@ def stats(paths: Iterable[str], text: str | None, *, as_json: bool) -> int:
 def counted(told: dict[str, Any]) -> Iterator[str]:
     """Statistics for people."""
     lines = Lines()
-    yield f"{told['frames']} frames in {span(told['seconds']) or '0s'}, {size(told['message_bytes'])} of messages, {told['sessions']} session(s)"
-    yield "  ".join(f"{name} {count}" for name, count in sorted(told["kinds"].items()))
+    yield f"{told['frames']} frames in {span(told['seconds'])}, {size(told['message_bytes'])} of messages, {told['sessions']} session(s)"
+    if told["kinds"]:
+        yield "  ".join(f"{name} {count}" for name, count in sorted(told["kinds"].items()))
     if told["lost"]:
         yield lines.paint("bad", f"{told['lost']} frames are missing")
     if told["redacted"]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shadowproxy.cli import exits
-from shadowproxy.cli.tape_files import existing, faults, progress, reading, say, those_of, watched
-from shadowproxy.cli.tape_lines import plain
+from shadowproxy.cli.tape_files import existing, faults, progress, reading, say, say_torn, those_of, watched
 from shadowproxy.errors import ConfigError
+from shadowproxy.tape.terminal import plain
 
 if TYPE_CHECKING:
     from shadowproxy.tape.comparing.diff import FailOn
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 def diff(a: str, b: str | None, *, format: Format, ignore: Sequence[str], surface: bool, fail_on: FailOn) -> int:
     """What has become of a tape, or only of what its server offers."""
+    if surface and ignore:
+        raise ConfigError("--ignore is for messages; what a server offers is compared as a whole with --surface")
     if surface:
         return _drift([a] if b is None else [a, b], format, fail_on)
     if b is None:
@@ -33,10 +35,12 @@ def diff(a: str, b: str | None, *, format: Format, ignore: Sequence[str], surfac
 
     first, second = existing(a), existing(b)
     try:
-        with faults(), progress(max(first, second, key=lambda path: path.stat().st_size), "comparing") as moved:
-            outcome = run(first, second, format, sys.stdout, ignore=ignore, progress=lambda done, total: moved(done))
+        with faults(), progress("comparing") as moved:
+            outcome = run(first, second, format, sys.stdout, ignore=ignore, progress=moved)
     except BadPointer as error:
         raise ConfigError(f"--ignore: {error}") from None
+    for path in outcome.torn:
+        say_torn(path)
     return exits.DIFFERENT if outcome.fails(fail_on) else exits.OK
 
 

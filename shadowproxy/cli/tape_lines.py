@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shadowproxy.tape.terminal import Terminal, plain
 from shadowproxy.tape.viewing.rows import SUBJECTS
 
 if TYPE_CHECKING:
     from shadowproxy.tape.frame import Frame
     from shadowproxy.tape.viewing.rows import Row
 
-PIPED: Final = 160
-"""Columns of a line for a reader that has no width."""
-WHAT, SESSION, LEAST = 30, 8, 20
+TIME, ARROW, SESSION, EXCHANGE, WHAT, TOOK, OUTCOME = 10, 2, 8, 6, 30, 8, 10
+"""Columns of the columns; what is left is for the message."""
+NARROW: Final = 90
+"""Columns of a terminal below which sessions and exchanges are not shown."""
+LEAST: Final = 10
+"""Columns of a message below which it is not shown."""
 _SIMPLE: Final = ("request", "notification", "response")
 _STYLES: Final = {"dim": "dim", "c2s": "blue", "s2c": "green", "bad": "bold red", "ok": "green", "head": "bold"}
 
@@ -28,34 +32,34 @@ class Lines:
     """Text for rows. `colour` and `width` None: what standard output has."""
 
     def __init__(self, *, colour: bool | None = None, width: int | None = None) -> None:
-        from rich.console import Console
-        from rich.style import Style
-
-        console = Console(file=sys.stdout)
-        colour = console.is_terminal and not console.no_color and console.color_system is not None if colour is None else colour
-        self.width = max(width or (console.width if console.is_terminal else PIPED), 40)
-        self._paint = {name: tuple(Style.parse(style).render("\0").split("\0")) if colour else ("", "") for name, style in _STYLES.items()}
-        self._rest = max(self.width - (10 + 2 + SESSION + 6 + WHAT + 8 + 10 + 7), LEAST)  # the other columns, and a blank after each
+        terminal = Terminal(sys.stdout, colour=colour, width=width)
+        self._terminal, self.width = terminal, max(terminal.width, 40)
+        self._narrow = self.width < NARROW
+        rest = self.width - (TIME + ARROW + TOOK + OUTCOME + 4 + (0 if self._narrow else SESSION + EXCHANGE + 2))  # and a blank after each
+        self._what = min(WHAT, rest)
+        self._rest = rest - self._what - 1 if rest - self._what > LEAST else 0
 
     def paint(self, style: str, text: str) -> str:
-        before, after = self._paint[style]
-        return f"{before}{text}{after}" if not text.isspace() else text
+        return self._terminal.paint(_STYLES[style], text)
 
     def head(self) -> str:
         """The names of the columns."""
-        return self.paint("head", f"{'time':>10}    {'session':<{SESSION}} {'exch':>6} {'what':<{WHAT}} {'took':>8} {'outcome':<10} message")
+        where = "" if self._narrow else f"{'session':<{SESSION}} {'exch':>{EXCHANGE}} "
+        message = " message" if self._rest else ""
+        return self.paint("head", f"{'time':>{TIME}} {'':<{ARROW}} {where}{'what':<{self._what}} {'took':>{TOOK}} {'outcome':<{OUTCOME}}{message}"[: self.width].rstrip())
 
     def line(self, row: Row) -> str:
         """One row, collapsed to the width."""
-        frame, bad = row.frame, bool(row.error)
-        outcome = _outcome(row)
+        frame = row.frame
         arrow = ("→" if frame.dir == "c2s" else "←") + ("" if frame.leg == "both" else frame.leg[0])
         exchange = "" if frame.exchange is None else str(frame.exchange)
-        columns = (
-            self.paint("dim", f"{frame.t:>10.3f}"), self.paint(frame.dir, f"{arrow:<2}"), self.paint("dim", fitting(frame.session or "", SESSION)), self.paint("dim", f"{exchange:>6}"),
-            self.paint("bad" if bad else frame.dir, fitting(_what(row), WHAT)), self.paint("dim", f"{span(row.duration):>8}"),
-            self.paint("bad" if bad else "ok", f"{outcome:<10}"), collapsed(frame, self._rest),
-        )  # fmt: skip
+        columns = [self.paint("dim", f"{frame.t:>{TIME}.3f}"), self.paint(frame.dir, f"{arrow:<{ARROW}}")]
+        if not self._narrow:
+            columns += [self.paint("dim", fitting(frame.session or "", SESSION)), self.paint("dim", f"{exchange:>{EXCHANGE}}")]
+        columns += [self.paint("bad" if row.error else frame.dir, fitting(_what(row), self._what)), self.paint("dim", f"{span(row.duration):>{TOOK}}"),
+                    self.paint("bad" if row.error else "ok", fitting(_outcome(row), OUTCOME))]  # fmt: skip
+        if self._rest:
+            columns.append(collapsed(frame, self._rest))
         return " ".join(columns).rstrip()
 
     def whole(self, row: Row) -> Iterator[str]:
@@ -117,20 +121,16 @@ def fitting(text: str, width: int) -> str:
     return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 
-def plain(text: str) -> str:
-    """With every character that is not printable spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def span(seconds: float | None) -> str:
     """A duration, short."""
     if seconds is None:
         return ""
     if seconds < 0.0995:
         return f"{seconds * 1000:.1f}ms"
-    return f"{seconds * 1000:.0f}ms" if seconds < 0.9995 else f"{seconds:.2f}s" if seconds < 100 else f"{seconds:.0f}s"
+    if seconds < 99.995:
+        return f"{seconds * 1000:.0f}ms" if seconds < 0.9995 else f"{seconds:.2f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
 def size(count: float) -> str:

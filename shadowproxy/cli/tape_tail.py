@@ -1,6 +1,6 @@
 """Following tapes that are being written: a file by its name, or all files of a directory, new ones too. Ends by Ctrl-C.
 
-In: a path, how much of the past to show. Out: `Moment`s: rows as they come, each with its tape. A tape that is put aside by rotation keeps its place, as a
+In: a path, how much of the past to show. Out: rows as they come, each with its tape. A tape that is put aside by rotation keeps its place, as a
 file is known by its inode; a compressed copy of one is left alone. Held: the open files, of which those at rest are closed and opened again when they grow.
 """
 from __future__ import annotations
@@ -20,6 +20,8 @@ PAUSE: Final = 0.2
 """Seconds between two looks."""
 REST: Final = 60.0
 """Seconds without growth until a file is closed."""
+LONGEST: Final = 1 << 20
+"""Bytes of a header; a first line that is longer is none."""
 HISTORY: Final = 8 << 20
 """Bytes of the past that are looked at."""
 _Inode: TypeAlias = tuple[int, int]
@@ -32,6 +34,7 @@ class Follower:
         self.path, self.size = path, 0
         self.reading: Reading | None = None
         self.grown = time.monotonic()
+        self.fault = ""  # why it is no tape
         self._offset = offset
         self._next: deque[Frame] = deque()
         self._rows: Iterator[Row] | None = None
@@ -65,16 +68,20 @@ class Follower:
     def _open(self) -> bool:
         try:
             reading = Reading(self.path)
-        except (Unreadable, FileNotFoundError):
-            return False  # its header is being written, or it has just been put aside under another name
+        except FileNotFoundError:
+            return False  # it has just been put aside under another name
+        except Unreadable as error:
+            self.fault = str(error) if b"\n" in _beginning(self.path) else ""  # else its header is being written
+            return False
         if self._offset:
             reading.seek(self._offset)
         self.reading = reading
         return True
 
 
-def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[tuple[Path, Row] | None]:
-    """Rows with their tapes; None when all that is there was given, before each pause. Raises `ConfigError` where nothing can be followed."""
+def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep, say: Callable[[str], None] = lambda text: None) -> Iterator[tuple[Path, Row] | None]:
+    """Rows with their tapes; None when all that is there was given, before each pause. `say`: what is to be known beside them. Raises `ConfigError` where
+    nothing can be followed, `Unreadable` for a file that is no tape."""
     if path.suffix == ".zst":
         raise ConfigError(f"{path}: a compressed tape is finished, so there is nothing to follow; to see it: shadowproxy tape show {path}")
     if not path.exists():
@@ -83,9 +90,11 @@ def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterat
     there = _there(path)
     for number, (inode, (name, size)) in enumerate(there.items(), 1):
         followers[inode] = Follower(name, line_start(name, size - HISTORY if number == len(there) else size))
+    if not there:
+        say(f"{path}: no tapes there yet; waiting for the first")
     try:
         while True:
-            yield from _look(path, followers)
+            yield from _look(path, followers, say)
             yield None
             sleep(PAUSE)
     finally:
@@ -93,7 +102,7 @@ def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterat
             follower.rest()
 
 
-def _look(path: Path, followers: dict[_Inode, Follower]) -> Iterator[tuple[Path, Row]]:
+def _look(path: Path, followers: dict[_Inode, Follower], say: Callable[[str], None]) -> Iterator[tuple[Path, Row]]:
     there = _there(path)
     for inode in list(followers.keys() - there.keys()):  # put aside or removed: what it still had
         gone = followers.pop(inode)
@@ -103,11 +112,23 @@ def _look(path: Path, followers: dict[_Inode, Follower]) -> Iterator[tuple[Path,
     for inode, (name, size) in there.items():
         follower = followers.setdefault(inode, Follower(name, 0))
         follower.path = name
-        if size > follower.size:
+        if size < follower.size:  # begun anew in the same file
+            follower.rest()
+            follower = followers[inode] = Follower(name, 0)
+        if size > follower.size and not follower.fault:
             follower.size, follower.grown = size, time.monotonic()
             yield from ((name, row) for row in follower.take())
+            if follower.fault and name == path:
+                raise Unreadable(follower.fault)
+            if follower.fault:
+                say(f"{follower.fault}; passed over")
         elif time.monotonic() - follower.grown > REST:
             follower.rest()
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(LONGEST)
 
 
 def line_start(path: Path, place: int) -> int:

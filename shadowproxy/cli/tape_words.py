@@ -4,7 +4,6 @@ In: nothing. Out: the group for `words.py`. What a verb needs is imported when i
 """
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from shadowproxy.cli import exits
+from shadowproxy.cli.piped import piped
 
 HELP = "Look at tapes, cut them, compare them, bring them to and from other programs. --record makes them."
 EXAMPLES = """A filter says which messages: method:tools/call & tool:search & dur>200ms & !err
@@ -20,13 +20,13 @@ Tape = Annotated[str, Parameter(help="A tape: name.jsonl, or compressed name.jso
 Text = Annotated[str | None, Parameter(help="Which messages, as in 'tool:search & dur>200ms & !err' (default all).")]
 Json = Annotated[bool, Parameter(help="For programs: JSON, a line each.", negative="")]
 Full = Annotated[bool, Parameter(help="Whole messages, over several lines.", negative="")]
-Out = Annotated[str, Parameter(name=["--output", "-o"], help="The file to write; with the suffix .zst it is compressed.")]
+Out = Annotated[str, Parameter(name=["--output", "-o"], help="The file to write; with the suffix .zst it is compressed. What is there is replaced when all went well.")]
 Paths = Annotated[list[str], Parameter(help="Tapes, or directories of them.")]
 
 
 def tape_app() -> App:
     """The group."""
-    app = App(name="tape", help=HELP, help_epilogue=EXAMPLES, help_format="plaintext", version_flags=[], result_action="return_value")
+    app = App(name="tape", help=HELP, default_parameter=Parameter(show_default=False), help_epilogue=EXAMPLES, help_format="plaintext", version_flags=[], result_action="return_value")
     _looking(app)
     _comparing(app)
     _making(app)
@@ -132,11 +132,8 @@ def _crossing(app: App) -> None:
 
 
 def _piped(verb: Callable[[], int]) -> int:
-    """A reader that has had enough, as in `| head`, is no error."""
-    try:
+    code = exits.OK
+    with piped():
         code = verb()
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.OK
     return code

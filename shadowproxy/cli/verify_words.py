@@ -15,7 +15,7 @@ _SERVER, _JUDGING, _RUNNING = Group("The server", sort_key=1), Group("What count
 
 
 def _say(help: str, group: Group) -> Any:
-    return Parameter(help=help, group=group, negative="")
+    return Parameter(help=help, group=group, negative="", show_default=False)
 
 
 @Parameter(name="*")
@@ -34,7 +34,7 @@ class Wanted:
     header: Annotated[list[str] | None, _say("NAME=VALUE sent with every request to the URL; may be repeated.", _SERVER)] = None
     upstream_http2: Annotated[bool, _say("Speak HTTP/2 to the URL.", _SERVER)] = False
     request_timeout: Annotated[float | None, _say("Seconds until a request must be answered; a message of its stream extends it (default 60).", _RUNNING)] = None
-    patience: Annotated[float, _say("Seconds that the next request waits for notifications which the tape has before it.", _RUNNING)] = 5.0
+    patience: Annotated[float, _say("Seconds that the next request waits for notifications which the tape has before it (default 5).", _RUNNING)] = 5.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _say("What is logged, on standard error (default warning).", _RUNNING)] = None
 
     def settings(self) -> dict[str, Any]:

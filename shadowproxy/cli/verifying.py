@@ -1,30 +1,28 @@
 """The verb `verify`: a tape, and the server that it is played against -> reports -> an exit code.
 
-In: words. Out: text on standard output, files where they were asked for, progress on standard error when it takes long. The upstream is opened as the
+In: words. Out: text on standard output, files where they were asked for, progress on standard error. The upstream is opened as the
 proxy opens it, with nothing else of the proxy around it; its block owns everything that runs.
 """
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
 
 import attrs
-import trio
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shadowproxy.cli import exits, logs, proxying
-from shadowproxy.cli.settings import settle
+from shadowproxy.cli.piped import piped
+from shadowproxy.cli.settings import is_url, no_url, settle
+from shadowproxy.cli.tape_files import reading, say, watched
 from shadowproxy.cli.verify_words import Wanted
 from shadowproxy.config import Config
 from shadowproxy.errors import ConfigError
 from shadowproxy.server import open_upstream
 from shadowproxy.service import running
-from shadowproxy.tape.frame import Frame, Unreadable
 from shadowproxy.tape.matching.jsondiff import VOLATILE, BadPointer, Ignoring
 from shadowproxy.tape.reader import Reading
 from shadowproxy.tape.recording.opening import name_of
@@ -33,13 +31,15 @@ from shadowproxy.tape.verifying.verdicts import VERDICTS, Finding, Verdict
 from shadowproxy.tape.verifying.verify import Patience, Verifier
 from shadowproxy.watch import Watch
 
-LONG: Final = 2.0
-"""Seconds after which progress is shown, on a terminal."""
 FAILING: Final = tuple(verdict for verdict in VERDICTS if verdict != "MATCH")
 
 
 def verify(tape: str, target: str | None, command: Sequence[str], wanted: Wanted) -> int:
     """Play it, and say what came of it."""
+    if target is not None and not is_url(target):
+        raise no_url("verify TAPE", [target])
+    if target is None and not command and wanted.config is None:
+        raise ConfigError(f"no server to verify: give its URL, or its command after --, as in: shadowproxy verify {tape} -- my-server --flag")
     config = settle(wanted.config, target, command, wanted.settings())
     # One client, as on standard input: no child is spawned ahead of another.
     config = attrs.evolve(config, stdio=True, listen=())
@@ -48,49 +48,31 @@ def verify(tape: str, target: str | None, command: Sequence[str], wanted: Wanted
         raise ConfigError("--patience must be 0 or more seconds")
     logs.configure(config.log.level, config.log.format)
     with ExitStack() as stack:
-        try:
-            reading = stack.enter_context(Reading(Path(tape)))
-        except (OSError, Unreadable) as error:
-            raise ConfigError(f"{tape}: {error.strerror}" if isinstance(error, OSError) else str(error)) from None
+        tape_open = stack.enter_context(reading(tape))
         reports = _reports(stack, tape, name_of(config), wanted, failing)
-        return proxying.run(partial(_play, config, reading, reports, ignoring, wanted.patience, failing))
+        return proxying.run(partial(_play, config, tape_open, reports, ignoring, wanted.patience, failing))
 
 
-async def _play(config: Config, reading: Reading, reports: Sequence[Report], ignoring: Ignoring, patience: float, failing: frozenset[Verdict]) -> int:
+async def _play(config: Config, tape: Reading, reports: Sequence[Report], ignoring: Ignoring, patience: float, failing: frozenset[Verdict]) -> int:
     def tell(finding: Finding) -> None:
         for report in reports:
-            report.finding(finding)
+            with piped():  # who has had enough of the text may still want the exit code, and the reports in files
+                report.finding(finding)
 
     watch = Watch()
     try:
         async with running(watch.run), open_upstream(config, watch) as upstream:
             verifier = Verifier(upstream, tell, ignoring, Patience(config.timeouts.request, patience))
-            with _progress() as progress:
-                tally = await verifier.run(_shown(reading, progress))
+            tally = await verifier.run(watched(tape, "verifying"))
     finally:
         watch.close()
     for report in reports:
-        report.end(tally)
+        with piped():
+            report.end(tally)
+            sys.stdout.flush()
+    if tally.findings and not tally.counts["MATCH"] and not tally.counts["CHANGED"]:
+        say("nothing was answered as recorded: is it the right server, and has it what it needs (--header, --env, --cwd)?")
     return exits.DIFFERENT if any(tally.counts[verdict] for verdict in failing) else exits.OK
-
-
-def _progress() -> Progress:
-    """How far it has come, on standard error, if somebody is there to see it."""
-    columns = TextColumn("verifying"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn()
-    return Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False, disable=not sys.stderr.isatty())
-
-
-def _shown(reading: Reading, progress: Progress) -> Iterator[Frame]:
-    """The frames; `progress` is told of them as soon as it takes long."""
-    compressed = reading.path.suffix == ".zst"
-    bar = progress.add_task("", total=None if compressed else reading.path.stat().st_size, visible=False)
-    began = shown = trio.current_time()
-    for frame in reading:
-        yield frame
-        now = trio.current_time()
-        if now - began > LONG and now - shown > 0.2:
-            shown = now
-            progress.update(bar, completed=reading.offset, visible=True, refresh=True)
 
 
 def _reports(stack: ExitStack, tape: str, against: str, wanted: Wanted, failing: frozenset[Verdict]) -> list[Report]:

@@ -15,10 +15,10 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from shadowproxy.cli import proxying
-from shadowproxy.cli.main import VERBS
 from shadowproxy.cli.replay_words import Rules
 from shadowproxy.cli.settings import is_url, no_url, pairs
 from shadowproxy.cli.tape_words import tape_app
+from shadowproxy.cli.verbs import VERBS
 from shadowproxy.cli.verify_words import Wanted
 from shadowproxy.errors import ConfigError
 
@@ -135,7 +135,7 @@ def parse(words: Sequence[str], command: Sequence[str]) -> int:
     try:
         result = app(list(words), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        raise ConfigError(f"{_one_line(str(error))} See shadowproxy {words[0] if words[:1] and words[0] in app else ''} --help.".replace("  ", " ")) from None
+        raise ConfigError(_slip(error, list(words))) from None
     return result if isinstance(result, int) else 0
 
 
@@ -156,5 +156,11 @@ def _look_at_the_beginning(words: list[str], command: Sequence[str]) -> None:
         raise ConfigError(f"{verb!r} is none of {', '.join(VERBS)}; {meant}")
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _slip(error: cyclopts.CycloptsError, words: list[str]) -> str:
+    """What was wrong with the words, in one line, and whose help says more."""
+    chain = [name for name in error.command_chain or () if name in words[:2]]
+    if isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens:
+        what = f"{error.unused_tokens[0]!r} is a word too many; what has blanks or & in it, as a filter, goes in quotes."
+    else:
+        what = " ".join(str(error).split())
+    return f"{what} See {shlex.join(['shadowproxy', *chain, '--help'])}."

@@ -26,10 +26,23 @@ def version_of(line: bytes) -> int:
         header = msgspec.json.decode(line)
         version = header["tape"]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
-        raise Unreadable("not a tape: its first line must be a header, as in {\"tape\":1,…}") from None
+        raise Unreadable(_no_header(line)) from None
     if type(version) is not int or version < 1:
         raise Unreadable(f"not a tape: its header names the version {version!r}")
     return version
+
+
+def _no_header(line: bytes) -> str:
+    """What such a file is, if it looks like something that users have."""
+    if not line:
+        return "there is nothing in it, not even a header: its recorder died at once, or the file was cut short"
+    if line.startswith(b"\x1f\x8b"):
+        return "it is compressed with gzip: unpack it first (gunzip); tapes are compressed with zstd, and named .jsonl.zst"
+    if line.startswith(b"\x28\xb5\x2f\xfd"):
+        return "it is compressed with zstd, and not named so: its name must end in .zst"
+    if line.startswith(b'{"tape":') and not line.endswith(b"\n"):
+        return "its header is cut short: its recorder died there, or is writing it"
+    return 'not a tape: its first line must be a header, as in {"tape":1,…}'
 
 
 def converter(version: int, to: int = VERSION, steps: Mapping[int, Step] = STEPS) -> Callable[[bytes, bool], bytes]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from conversations import conversation
+from rich.cells import cell_len
 from tapes import HEADER, notification, request, response, tape_bytes, write_tape
 
 from shadowproxy.cli import exits, main
@@ -93,7 +95,8 @@ def test_a_torn_end_and_bad_lines_are_told(tmp_path: Path, capsys: pytest.Captur
     (["show", "{here}/notes.txt"], "not a tape"),
     (["show", "{here}/future.jsonl"], "newer shadowproxy"),
     (["show", "{here}/talk.jsonl", "tool:a &"], "^"),
-    (["show"], "shadowproxy tape --help"),
+    (["show"], "shadowproxy tape show --help"), (["show", "{here}/talk.jsonl", "tool:a", "err"], "goes in quotes"), (["tail", "{here}/talk.jsonl", "--last", "-1"], "--last must be"),
+    (["diff", "{here}/talk.jsonl", "--surface", "--ignore", "/x"], "--ignore is for messages"),
     (["shwo", "{here}/talk.jsonl"], "show"),
     (["export", "{here}/talk.jsonl", "--format", "xml", "-o", "x"], "har"),
     (["stats", "{here}/nowhere.jsonl"], "there is no such file"),
@@ -112,7 +115,7 @@ def test_list(tape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     write_tape(tmp_path / "other.jsonl", [])
     (tmp_path / "broken.jsonl").write_text("nonsense\n")
     code, out, err = run(capsys, "list", str(tmp_path))
-    assert code == exits.OK
+    assert code == exits.USAGE, "one of them is no tape"
     assert [line.split()[-1] for line in out[1:]] == [str(tmp_path / "other.jsonl"), tape]
     assert out[2].split()[2:4] == ["61.00s", "28"]
     assert "host 2" in out[2]
@@ -123,10 +126,27 @@ def test_list(tape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(out[0])["server"] == "host 2"
 
 
-def test_list_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "list", str(tmp_path))
-    assert (code, out) == (exits.OK, [])
+@pytest.mark.parametrize("verb", ["list", "stats"])
+def test_a_directory_without_tapes(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, verb, str(tmp_path))
+    assert code == exits.OK
     assert "no tapes there" in err[0]
+
+
+def test_list_cuts_what_is_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, (upstream, session) in enumerate([("日本語" * 20, "x" * 30), ("\x1b[2J", "\x1b")]):
+        write_tape(tmp_path / f"{number}.jsonl", [], msgspec.structs.replace(HEADER, upstream=upstream, session=session))
+    _, out, _ = run(capsys, "list", str(tmp_path))
+    assert len({cell_len(line[: line.index("/")]) for line in out[1:]}) == 1, "the names stand under one another"
+    assert all(line.isprintable() for line in out)
+
+
+@pytest.mark.parametrize(("words", "said"), [(["tool:nothing"], "true of nothing"), ([], "")])
+def test_show_says_when_there_is_nothing_to_show(words: list[str], said: str, tape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "show", tape, *words)
+    assert (code, "\n".join(err).count("true of nothing")) == (exits.OK, bool(said))
+    _, out, err = run(capsys, "show", str(write_tape(tmp_path / "empty.jsonl", [])))
+    assert (len(out), "no message on this tape" in err[0]) == (1, True)
 
 
 def test_stats(tape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,16 @@ def test_the_surface_of_one_tape(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "--surface" in capsys.readouterr().err
 
 
+def test_a_torn_tape_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it lacks is not the server's doing."""
+    a, b = (write_tape(tmp_path / name, conversation()) for name in ("a.jsonl", "b.jsonl"))
+    b.write_bytes(b.read_bytes()[:-20])
+    assert main.run(["tape", "diff", str(a), str(b)]) == exits.DIFFERENT
+    err = capsys.readouterr().err
+    assert f"{b}: the last line is torn" in err
+    assert str(a) not in err
+
+
 def test_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tape(tmp_path / "clean.jsonl", [request(1, "ping")])
     write_tape(tmp_path / "dirty.jsonl", [request(1, "tools/call", {"name": "x", "arguments": {"note": TOKEN}})])

@@ -1,4 +1,4 @@
-"""Paths that a user names: what is found there, and what is said when it is not what it should be. Progress is told for large tapes on a terminal."""
+"""Paths that a user names: what is found there, and what is said when it is not what it should be. Progress is told of long work, on a terminal."""
 from __future__ import annotations
 
 import io
@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tapes import notification, write_tape
+from tapes import HEADER, notification, write_tape
 
 from shadowproxy.cli import tape_files
 from shadowproxy.cli.tape_files import faults, progress, reading, those_of, watched
 from shadowproxy.errors import ConfigError
+from shadowproxy.tape.exchanging import writer as exchanging
 from shadowproxy.tape.frame import Unreadable
 
 
@@ -47,24 +48,25 @@ def test_what_is_no_fault_of_a_file_is_not_taken_for_one(error: Exception) -> No
         raise error
 
 
-@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize("long", [True, False])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_for_large_tapes_on_a_terminal(large: bool, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_for_long_work_on_a_terminal(long: bool, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
-    monkeypatch.setattr(tape_files, "LONG", 10 if large else 1 << 30)
-    monkeypatch.setattr(tape_files, "EVERY", 10)
+    monkeypatch.setattr(tape_files, "LONG", 0.0 if long else 1e9)
     path = write_tape(tmp_path / "a.jsonl", (notification(n, "x") for n in range(1, 100)))
     with reading(str(path)) as tape:
         assert len(list(watched(tape, "reading it"))) == 99
-    assert ("reading it" in stderr.getvalue()) == (large and terminal)
+    assert ("reading it" in stderr.getvalue()) == (long and terminal)
 
 
 def test_progress_of_a_compressed_tape_has_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its size says nothing of its length."""
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(tape_files, "LONG", 0)
+    monkeypatch.setattr(tape_files, "LONG", 0.0)
+    with progress("unpacking") as moved:
+        moved(1_000_000, None)
     path = tmp_path / "a.jsonl.zst"
-    path.touch()
-    with progress(path, "unpacking") as moved:
-        moved(1_000_000)
+    exchanging.write_tape(path, HEADER, [notification(1, "x")])
+    with reading(str(path)) as tape:
+        assert len(list(watched(tape, "reading it"))) == 1

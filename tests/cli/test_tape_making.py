@@ -38,7 +38,7 @@ def test_filter_keeps_whole_exchanges(tape: str, tmp_path: Path, capsys: pytest.
     assert [frame.n for frame in frames_of(out)] == [3, 7, 9, 10, 11, 13, 14]
     with Reading(out) as made:
         assert made.header == HEADER
-    assert capsys.readouterr().err == f"shadowproxy: {out}: 7 frames\n"
+    assert capsys.readouterr().err == f"shadowproxy: {out}: 7 frame(s)\n"
 
 
 def test_filter_keeps_the_frames_only(tape: str, tmp_path: Path) -> None:
@@ -47,8 +47,9 @@ def test_filter_keeps_the_frames_only(tape: str, tmp_path: Path) -> None:
     assert [frame.n for frame in frames_of(out)] == [14]
 
 
-def test_filter_that_is_true_of_nothing(tape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["tape", "filter", tape, "tool:nothing", "--frames", "-o", str(tmp_path / "none.jsonl")]) == exits.OK
+@pytest.mark.parametrize("words", [["filter"], ["filter", "--frames"], ["export", "--format", "har"], ["export", "--format", "html"]])
+def test_a_filter_that_is_true_of_nothing(words: list[str], tape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["tape", words[0], tape, "tool:nothing", *words[1:], "-o", str(tmp_path / "none")]) == exits.OK
     assert "true of nothing" in capsys.readouterr().err
 
 
@@ -72,6 +73,30 @@ def test_redact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "something was replaced" in capsys.readouterr().err
     assert main.run(["tape", "redact", str(out), str(out)]) == exits.OK
     assert out.read_text() == text, "what is replaced stays so, and a tape may be written onto itself"
+
+
+def test_redact_with_another_key(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens of two keys are told in the header and to the user; the recording's key stays the only one where nothing is replaced by the other."""
+    source, mixed, same = (tmp_path / name for name in ("a.jsonl", "mixed.jsonl", "same.jsonl"))
+    write_tape(source, [request(1, "tools/call", {"arguments": {"password": "hunter2", "pin": "1234"}}), response(2, 1)])
+    assert main.run(["tape", "redact", str(source), str(source)]) == exits.OK
+    with Reading(source) as tape:
+        first = tape.header.key
+    capsys.readouterr()
+    monkeypatch.setenv("SHADOWPROXY_REDACTION_KEY", "another key, just as long")
+    assert main.run(["tape", "redact", str(source), str(same)]) == exits.OK
+    assert same.read_bytes() == source.read_bytes()
+    assert "another key" not in capsys.readouterr().err
+    assert main.run(["tape", "redact", str(source), str(mixed), "--key", "pin"]) == exits.OK
+    err = capsys.readouterr().err
+    with Reading(mixed) as tape:
+        assert tape.header.key is not None
+        assert tape.header.key.split("+")[0] == first
+        second = tape.header.key.split("+")[1]
+    assert f"of another key ({first}) than yours ({second})" in err
+    assert "SHADOWPROXY_REDACTION_KEY" in err
+    assert main.run(["tape", "redact", str(mixed), str(mixed)]) == exits.OK
+    assert "another key" not in capsys.readouterr().err, "it is among them"
 
 
 def test_export_har(tape: str, tmp_path: Path) -> None:
@@ -101,7 +126,7 @@ def test_import(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main.run(["tape", "import", str(FOREIGN / name), "-o", str(out)]) == exits.OK
     said = capsys.readouterr().err
     assert "left out" in said or name == "pypi_http.json"
-    assert f"{len(frames_of(out))} frames, from " in said
+    assert f"{len(frames_of(out))} frame(s), from " in said
     assert main.run(["tape", "show", str(out)]) == exits.OK
 
 

@@ -10,7 +10,7 @@ from tapes import HEADER, notification, request, response, tape_bytes, write_tap
 from shadowproxy.cli import tape_tail
 from shadowproxy.cli.tape_tail import follow, line_start
 from shadowproxy.errors import ConfigError
-from shadowproxy.tape.frame import Frame, encode_frames
+from shadowproxy.tape.frame import Frame, Unreadable, encode_frames
 from shadowproxy.tape.viewing.rows import Row
 
 
@@ -18,7 +18,8 @@ class Tail:
     """`look` gives what has come, by tape and number."""
 
     def __init__(self, path: Path) -> None:
-        self._items = follow(path, sleep=lambda seconds: None)
+        self.said: list[str] = []
+        self._items = follow(path, sleep=lambda seconds: None, say=self.said.append)
         self.rows: list[Row] = []
 
     def look(self) -> list[tuple[str, int]]:
@@ -98,8 +99,35 @@ def test_a_directory(tmp_path: Path) -> None:
 def test_an_empty_directory_is_waited_at(tmp_path: Path) -> None:
     tail = Tail(tmp_path)
     assert tail.look() == []
+    assert tail.said == [f"{tmp_path}: no tapes there yet; waiting for the first"]
     write_tape(tmp_path / "first.jsonl", frames(1))
     assert tail.look() == [("first.jsonl", 1)]
+
+
+def test_a_tape_that_is_begun_anew_in_its_file(tmp_path: Path) -> None:
+    path = write_tape(tmp_path / "a.jsonl", frames(1, 2, 3))
+    tail = Tail(path)
+    assert [n for _, n in tail.look()] == [1, 2, 3]
+    write_tape(path, frames(7))
+    assert tail.look() == [("a.jsonl", 7)]
+    append(path, 8)
+    assert tail.look() == [("a.jsonl", 8)]
+
+
+def test_what_is_no_tape_is_not_waited_for(tmp_path: Path) -> None:
+    """Alone it is an error; among tapes it is told once and passed over."""
+    (tmp_path / "words.jsonl").write_text("hello\n")
+    with pytest.raises(Unreadable, match="not a tape"):
+        Tail(tmp_path / "words.jsonl").look()
+    write_tape(tmp_path / "a.jsonl", frames(1))
+    tail = Tail(tmp_path)
+    tail.look()
+    assert len(tail.said) == 1
+    assert "words.jsonl: not a tape" in tail.said[0]
+    (tmp_path / "words.jsonl").write_text("hello\nagain\n")
+    append(tmp_path / "a.jsonl", 2)
+    assert tail.look() == [("a.jsonl", 2)]
+    assert len(tail.said) == 1
 
 
 def test_a_file_at_rest_is_closed_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

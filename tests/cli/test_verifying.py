@@ -13,7 +13,7 @@ SERVER = ["--", "false"]
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    ([], "no upstream"), (["--fail-on", "broken", *SERVER], "--fail-on 'broken': it is none of changed"), (["--ignore", "x", *SERVER], "--ignore 'x' is no JSON pointer"),
+    ([], "no server to verify: give its URL, or its command after --, as in: shadowproxy verify"), (["server"], "shadowproxy verify TAPE -- server"), (["--fail-on", "broken", *SERVER], "--fail-on 'broken': it is none of changed"), (["--ignore", "x", *SERVER], "--ignore 'x' is no JSON pointer"),
     (["--junit", "/no/such/place/x.xml", *SERVER], "--junit /no/such/place/x.xml: No such file"), (["--json", "/no/such/place/x", *SERVER], "--json /no/such/place/x: No such file"),
     (["--patience", "-1", *SERVER], "--patience must be 0 or more"), (["--env", "x", *SERVER], "--env must be NAME=VALUE"), (["ftp://x"], "url"),
 ])  # fmt: skip
@@ -28,7 +28,7 @@ def test_wrong_words(words: list[str], told: str, tmp_path: Path, capsys: pytest
 
 def test_no_tape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "words.txt").write_text("hello\n")
-    for name, told in (("words.txt", "not a tape"), ("none.jsonl", "No such file"), (".", "Is a directory")):
+    for name, told in (("words.txt", "not a tape"), ("none.jsonl", "there is no such file"), (".", "is a directory; name one tape in it")):
         assert main.run(["verify", str(tmp_path / name), *SERVER]) == exits.USAGE
         assert told in capsys.readouterr().err
 

@@ -66,3 +66,22 @@ def test_who_makes_no_room_for_an_answer_loses_its_stream_and_no_other() -> None
             assert (raw.closed, wire.server.connections) == (True, 0)
 
     virtually(main)
+
+
+def test_who_is_refused_for_its_fields_may_have_a_body_under_way() -> None:
+    """It costs nobody else anything."""
+
+    async def main() -> None:
+        app = Recorder()
+        async with open_wire(app, LIMITS) as wire, open_raw(wire.connect) as raw:
+            await raw.send(BEGIN + frame(1, 4, 1, block(*POST, *[(b"a", b"b")] * 30)))
+            await raw.settle()
+            for _ in range(3):
+                await raw.send(frame(0, 0, 1, b"x" * 10))
+                await raw.settle()
+            await raw.send(frame(0, 1, 1) + frame(1, 5, 3, block(*GET)))
+            await raw.settle()
+            assert [number for kind, number, _ in frames(raw.data) if kind == 1] == [1, 3]
+            assert (wire.server.connections, len(app.seen)) == (1, 1)
+
+    virtually(main)

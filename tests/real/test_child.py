@@ -105,6 +105,19 @@ async def test_a_daemon_has_left_on_purpose(marker: str) -> None:
     await until(lambda: not family(marker))
 
 
+@pytest.mark.usefixtures("_both_ways_to_wait")
+async def test_who_asks_the_kernel_knows_of_its_exit_at_once(marker: str) -> None:
+    async with running(python(FAMILY, marker, "ignores")) as child:
+        await child.stdout.receive_some(6)
+        assert not child.exited()
+        os.kill(child.pid, signal.SIGKILL)
+        with trio.fail_after(10):
+            while not child.exited():
+                await trio.lowlevel.checkpoint()
+            await child.wait()
+        assert (child.exited(), child.alive) == (True, False)
+
+
 async def test_kill_is_immediate_and_may_be_repeated(marker: str) -> None:
     async with running(python(FAMILY, marker, "ignores", "deaf"), grace=60) as child:
         await child.stdout.receive_some(6)

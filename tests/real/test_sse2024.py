@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -104,6 +105,34 @@ async def test_streams_are_bounded_and_end_with_the_drain() -> None:
         with trio.fail_after(20):
             await proxy.drain()
             await events("\r\n0\r\n\r\n")  # a proper end, not a broken connection
+
+
+#: It answers a call when the file is there that it was told of.
+WAITER = """
+import json, os, sys, time
+for line in sys.stdin:
+    message = json.loads(line)
+    while message.get("method") == "tools/call" and not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    if "id" in message:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"protocolVersion": "2024-11-05", "capabilities": {}}}), flush=True)
+"""
+
+
+async def test_a_call_that_was_accepted_is_answered_although_we_drain(tmp_path: Path) -> None:
+    waiter = Upstream(command=(sys.executable, "-c", WAITER, str(tmp_path / "go")), warm=0)
+    async with open_proxy(Config(listen=("127.0.0.1:0",), upstream=waiter)) as proxy, httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with open_stream(proxy) as events, trio.open_nursery() as nursery:
+            url = sse_of(proxy).removesuffix("/sse") + (await events("endpoint")).rpartition("data: ")[2].strip()
+            assert (await client.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}})).status_code == 202
+            await events('"id":1')
+            assert (await client.post(url, json={"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {}})).status_code == 202
+            await until(lambda: proxy.statistics()["exchanges"] == 1)
+            nursery.start_soon(proxy.drain)
+            await until(lambda: proxy.http is not None and proxy.http._draining)
+            (tmp_path / "go").touch()
+            said = await events("\r\n0\r\n\r\n")
+    assert '"id":2,"result"' in said.replace(" ", "")
 
 
 @asynccontextmanager

@@ -81,10 +81,18 @@ def test_the_version_of_a_header(line: bytes, version: int) -> None:
     assert version_of(line) == version
 
 
-@pytest.mark.parametrize("line", [b"", b"\n", b"{}", b"[]", b"7", b'"tape"', b"null", b"\xff\xfe", b'{"tape":0}', b'{"tape":true}', b'{"tape":"1"}', b'{"tape":1.5}',
+@pytest.mark.parametrize("line", [b"\n", b"{}", b"[]", b"7", b'"tape"', b"null", b"\xff\xfe", b'{"tape":0}', b'{"tape":true}', b'{"tape":"1"}', b'{"tape":1.5}',
                                   b'{"tape":null}', b'{"tape":-1}', b'{"n":1}', b"[" * 100_000, b"PK\x03\x04"])  # fmt: skip
 def test_what_is_no_tape_says_so(line: bytes) -> None:
     with pytest.raises(Unreadable, match="not a tape"):
+        version_of(line)
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    (b"", "nothing in it"), (b"\x1f\x8b\x08\x00\xff\n", "gunzip"), (b"\x28\xb5\x2f\xfd\xff\n", "must end in .zst"), (b'{"tape":1,"tool":"shadow', "cut short"),
+])  # fmt: skip
+def test_what_users_have_instead_is_told_by_its_name(line: bytes, said: str) -> None:
+    with pytest.raises(Unreadable, match=said):
         version_of(line)
 
 

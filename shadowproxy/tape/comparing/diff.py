@@ -32,10 +32,11 @@ FailOn = Literal["breaking", "dangerous", "minor", "info", "any", "none"]
 
 @attrs.frozen
 class Outcome:
-    """What `run` has found: findings by verdict (equal exchanges are MATCH), and the worst grade of the surface's drift."""
+    """What `run` has found: findings by verdict (equal exchanges are MATCH), the worst grade of the surface's drift, which tapes have a torn last line."""
 
     tally: Tally
     grade: Grade | None
+    torn: Sequence[Path] = ()
 
     @property
     def different(self) -> bool:
@@ -57,6 +58,7 @@ class Comparison:
     ignoring: Ignoring
     tally: Tally
     drift: Sequence[Change] = ()
+    torn: Sequence[Path] = ()
 
     def findings(self) -> Iterator[Finding]:
         """All but the equal ones, which are counted only."""
@@ -87,7 +89,7 @@ def run(a: Path, b: Path, format: Format, out: TextIO, *, ignore: Sequence[str] 
     with ExitStack() as stack:
         comparison = compare(stack, a, b, ignore, progress)
         write_diff(comparison.findings(), comparison.tally, comparison.drift, format, out)
-        return Outcome(comparison.tally, worst(comparison.drift))
+        return Outcome(comparison.tally, worst(comparison.drift), comparison.torn)
 
 
 def compare(stack: ExitStack, a: Path, b: Path, ignore: Sequence[str] = (), progress: Callable[[int, int], None] | None = None) -> Comparison:
@@ -96,7 +98,7 @@ def compare(stack: ExitStack, a: Path, b: Path, ignore: Sequence[str] = (), prog
     keyed = first.header.key is not None and first.header.key == second.header.key  # equal secrets have equal tokens
     ignoring = attrs.evolve(VOLATILE.and_also(ignore), wild=not keyed)
     alignment = stack.enter_context(Alignment(ignoring))
-    total, done, surfaces = first.path.stat().st_size + second.path.stat().st_size, 0, []
+    total, done, surfaces, torn = first.path.stat().st_size + second.path.stat().st_size, 0, [], []
     sides: tuple[tuple[Side, Reading], ...] = ((0, first), (1, second))
     tally = Tally()
     for side, reading in sides:
@@ -109,7 +111,9 @@ def compare(stack: ExitStack, a: Path, b: Path, ignore: Sequence[str] = (), prog
                 progress(done + reading.offset, total)
         surfaces.append(surface.latest)
         done += reading.offset
-    return Comparison(first, second, alignment, ignoring, tally, surface_drift(*surfaces))
+        if reading.torn:
+            torn.append(reading.path)
+    return Comparison(first, second, alignment, ignoring, tally, surface_drift(*surfaces), torn)
 
 
 def _placed(reading: Reading) -> Iterator[tuple[Frame, int]]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
 import msgspec
-from rich.console import Console
 
 from shadowproxy.tape.comparing.drift_report import Format, cell, markdown_drift, text_drift
 from shadowproxy.tape.comparing.schema_drift import Change
+from shadowproxy.tape.terminal import Terminal
 from shadowproxy.tape.verifying.report import TextReport, as_json, summary
 from shadowproxy.tape.verifying.verdicts import Finding, Tally
 
@@ -32,7 +32,7 @@ def write_diff(findings: Iterable[Finding], tally: Tally, drift: Sequence[Change
         for finding in findings:
             report.finding(finding)
         report.end(tally)
-        text_drift([("", drift)], Console(file=out, highlight=False, soft_wrap=True))
+        text_drift([("", drift)], Terminal(out))
 
 
 def _json(findings: Iterable[Finding], tally: Tally, drift: Sequence[Change], out: TextIO) -> None:

@@ -43,8 +43,10 @@ def drift(old: Listing, new: Listing) -> list[Change]:
 
 
 def surface_drift(old: Mapping[str, Listing], new: Mapping[str, Listing]) -> list[Change]:
-    """Of all kinds that both tapes list."""
-    return _worst_first(change for kind in NAMES if kind in old and kind in new for change in drift(old[kind], new[kind]))
+    """Of all kinds that both tapes list; of what only one does there is nothing to compare, which is said."""
+    found = [change for kind in NAMES if kind in old and kind in new for change in drift(old[kind], new[kind])]
+    found += [Change("info", kind, "", f"listed on the {'first' if kind in old else 'second'} tape only") for kind in NAMES if (kind in old) != (kind in new)]
+    return _worst_first(found)
 
 
 def worst(changes: Iterable[Change]) -> Grade | None:

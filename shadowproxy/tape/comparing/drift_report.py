@@ -4,15 +4,15 @@ In: changes under titles. Out: text written to a stream of the caller's, who clo
 """
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TextIO, TypeAlias
 
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
 from shadowproxy.tape.comparing.schema_drift import GRADES, Change, Grade
+from shadowproxy.tape.terminal import Terminal, plain
 
 Format: TypeAlias = Literal["text", "json", "markdown"]
 Titled: TypeAlias = Sequence[tuple[str, Sequence[Change]]]
@@ -27,16 +27,16 @@ def write_drift(found: Titled, format: Format, out: TextIO) -> None:
     elif format == "markdown":
         out.write(markdown_drift(found))
     else:
-        text_drift(found, Console(file=out, highlight=False, soft_wrap=True))
+        text_drift(found, Terminal(out))
 
 
-def text_drift(found: Titled, console: Console) -> None:
+def text_drift(found: Titled, terminal: Terminal) -> None:
     for title, changes in found:
         if title:
-            console.print(Text(title, "bold"))
+            terminal.line(("bold", title))
         for change in changes:
-            console.print(Text.assemble((f"{change.grade:<10}", COLOURS[change.grade]), str(change)))
-    console.print(Text(f"drift: {summary(changes for _, changes in found)}"))
+            terminal.line((COLOURS[change.grade], f"{change.grade:<10}"), ("", str(change)))
+    terminal.line(("", f"drift: {summary(changes for _, changes in found)}"))
 
 
 def markdown_drift(found: Titled) -> str:
@@ -60,21 +60,10 @@ def mark(grade: Grade) -> str:
 
 
 def cell(text: str) -> str:
-    """Text as it is, in a cell of a table: nothing that a server says becomes markup."""
+    """Text as it is, in a cell of a table: nothing that a server says becomes markup, or is there unseen."""
     if not text:
         return ""
-    text = text.replace("\n", " ").replace("\r", " ")
-    fence = "`" * (max((len(run) for run in _runs_of_ticks(text)), default=0) + 1)
+    text = plain(text.replace("\n", " ").replace("\r", " "))
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|")
-
-
-def _runs_of_ticks(text: str) -> list[str]:
-    runs, run = [], ""
-    for letter in text + " ":
-        if letter == "`":
-            run += letter
-        elif run:
-            runs.append(run)
-            run = ""
-    return runs

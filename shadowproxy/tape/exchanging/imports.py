@@ -1,11 +1,14 @@
 """Recordings of other tools -> tapes: which tool made a file is seen from its beginning.
 
 In: the path of a log of mcpsnoop, a cassette of npm's mcp-cassette, or one of PyPI's mcp-cassette. Out: an `Imported`: a header, frames that stream,
-and a count of what a tape has no place for. Whoever opened it closes it (`with`). docs/tapes.md says what each format cannot tell.
+and a count of what a tape has no place for, for a `with` block. docs/tapes.md says what each format cannot tell.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -20,17 +23,19 @@ BEGINNING = 1 << 24
 """Bytes of the first line, which tells the JSON Lines formats apart."""
 
 
-def open_foreign(path: Path) -> Imported:
+@contextmanager
+def open_foreign(path: Path) -> Iterator[Imported]:
     """Raises `Unreadable` for what none of the formats is, and `OSError`."""
     try:
-        return _kind(path)(path)
+        with path.open("rb") as file:
+            yield _kind(file)(file)
     except Unreadable as error:
         raise Unreadable(f"{path}: {error}") from None
 
 
-def _kind(path: Path) -> type[Imported]:
-    with path.open("rb") as file:
-        line = file.readline(BEGINNING)
+def _kind(file: BinaryIO) -> type[Imported]:
+    line = file.readline(BEGINNING)
+    file.seek(0)
     try:
         first = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

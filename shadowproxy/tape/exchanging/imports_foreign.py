@@ -1,6 +1,6 @@
-"""What the readers of foreign recordings share: an open file, the header of the tape to be, frames, a count of what was left out.
+"""What the readers of foreign recordings share: the header of the tape to be, frames, a count of what was left out.
 
-Iterating gives the frames once. Owns the file; whoever made it closes it (`with`).
+In: an open file, which is its caller's. Out: iterating gives the frames, once.
 """
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -21,14 +20,10 @@ class Imported(ABC):
 
     header: Header
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.left_out: Counter[str] = Counter()
-        self._file = path.open("rb")
-        try:
-            self.begin()
-        except BaseException:
-            self._file.close()
-            raise
+        self._file = file
+        self.begin()
 
     @abstractmethod
     def begin(self) -> None:
@@ -36,15 +31,6 @@ class Imported(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def unix_time(text: str) -> float:

@@ -1,6 +1,6 @@
 // The player: rows -> a list, a timeline, details, and a clock that moves through them. No network, no markup from messages: all text is text.
 "use strict";
-const ROW = 20, PAUSE = 2;
+const ROW = 20, PAUSE = 2, TEXTS = 20;
 const byId = (id) => document.getElementById(id);
 const header = JSON.parse(byId("header").textContent);
 const rows = readRows();
@@ -37,11 +37,18 @@ const subject = (row) => SUBJECTS.includes(row.method) && (row.tool || row.promp
 const what = (row) => [!SIMPLE.includes(row.frame.kind) && row.frame.kind, row.method, subject(row)].filter(Boolean).join(" ");
 const outcome = (row) => (row.error ? "error" : row.frame.kind === "response" ? "ok" : "");
 
+const said = new WeakMap(); // what a row says does not change, and large messages are slow to spell
+
 function payload(frame) {
+  if (!said.has(frame)) said.set(frame, spelled(frame).slice(0, 400));
+  return said.get(frame);
+}
+
+function spelled(frame) {
   const message = frame.message;
-  if (!message) return frame.text || frame.error || (frame.sse && frame.sse.data) || "";
+  if (!message) return frame.text || frame.error || frame.sse?.data || frame.sse?.comment || "";
   const part = message.params ?? message.result ?? message.error;
-  return part === undefined ? "" : JSON.stringify(part).slice(0, 400);
+  return part === undefined ? "" : JSON.stringify(part);
 }
 
 function rowElement(row, index) {
@@ -50,6 +57,7 @@ function rowElement(row, index) {
   made.setAttribute("aria-selected", String(index === state.chosen));
   made.classList.toggle("later", frame.t > state.clock);
   made.classList.toggle("chosen", index === state.chosen);
+  made.classList.toggle("kin", frame.exchange !== undefined && frame.exchange === state.shown[state.chosen]?.frame.exchange);
   made.classList.toggle("wrong", Boolean(row.error));
   made.style.top = `${index * ROW}px`;
   const cells = [["time", seconds(frame.t)], ["arrow", arrow(frame) + (frame.leg ? frame.leg[0] : "")], ["session", frame.session || ""], ["exchange", frame.exchange ?? ""], ["what", what(row)],
@@ -71,14 +79,19 @@ function drawList() {
 }
 
 function reveal(index) {
-  const list = byId("list");
+  const list = byId("list"), height = list.clientHeight - ROW; // the head stands above the rows
   if (index * ROW < list.scrollTop) list.scrollTop = index * ROW;
-  else if ((index + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (index + 1) * ROW - list.clientHeight;
+  else if ((index + 1) * ROW > list.scrollTop + height) list.scrollTop = (index + 1) * ROW - height;
 }
 
 // ------------------------------------------------ details
+let detailed;
+
 function drawDetails() {
   const row = state.shown[state.chosen], place = byId("details");
+  if (row === detailed) return;
+  detailed = row;
+  place.scrollTop = 0;
   if (!row) return place.replaceChildren();
   const { message, http, sse, ...rest } = row.frame, facts = element("dl");
   const told = { ...rest, tool: row.tool, prompt: row.prompt, resource: row.resource, took: took(row), outcome: row.error, wall: new Date((header.origin + row.frame.t) * 1000).toISOString() };
@@ -87,7 +100,16 @@ function drawDetails() {
   if (http && (http.method || http.status)) facts.append(element("dt", "", "http"), element("dd", "", String(http.method || http.status)));
   if (sse) facts.append(element("dt", "", "sse"), element("dd", "", JSON.stringify(sse)));
   place.replaceChildren(element("h2", "", `${arrow(row.frame)} ${what(row) || row.frame.kind}`), facts);
-  if (message !== undefined) place.append(element("pre", "", JSON.stringify(message, null, 2)));
+  if (message === undefined) return;
+  place.append(element("pre", "", JSON.stringify(message, null, 2)));
+  for (const [pointer, text] of texts(message, "").slice(0, TEXTS)) place.append(element("h3", "", pointer), element("pre", "text", text));
+}
+
+// The strings of several lines, which nobody can read as JSON, with their pointers.
+function texts(value, pointer) {
+  if (typeof value === "string") return value.includes("\n") ? [[pointer, value]] : [];
+  if (!value || typeof value !== "object") return [];
+  return Object.entries(value).flatMap(([name, part]) => texts(part, `${pointer}/${name.replace(/~/g, "~0").replace(/\//g, "~1")}`));
 }
 
 // ------------------------------------------------ the timeline
@@ -99,16 +121,16 @@ function drawTimeline() {
   canvas.height = height * ratio;
   const pen = canvas.getContext("2d"), drawn = new Set();
   pen.scale(ratio, ratio);
-  const inks = { c2s: ink("--out"), s2c: ink("--in"), bad: ink("--bad"), dim: ink("--dim") };
-  for (const row of state.shown) {
-    const x = Math.round(place(row.frame.t, width)), up = row.frame.dir === "c2s", key = `${x}${up}${Boolean(row.error)}`;
-    if (drawn.has(key)) continue;
-    drawn.add(key);
-    pen.fillStyle = row.error ? inks.bad : inks[row.frame.dir];
-    pen.fillRect(x, up ? 8 : height / 2 + 2, 1.5, height / 2 - 10);
+  const inks = { c2s: ink("--out"), s2c: ink("--in"), bad: ink("--bad") };
+  for (const bad of [false, true]) { // what went wrong is seen among all the rest
+    for (const row of state.shown) {
+      const x = Math.round(place(row.frame.t, width)), up = row.frame.dir === "c2s", key = `${x}${up}${bad}`;
+      if (Boolean(row.error) !== bad || drawn.has(key)) continue;
+      drawn.add(key);
+      pen.fillStyle = bad ? inks.bad : inks[row.frame.dir];
+      pen.fillRect(x, up ? 8 : height / 2 + 2, 1.5, height / 2 - 10);
+    }
   }
-  pen.fillStyle = inks.dim;
-  pen.fillRect(place(state.clock, width) - 1, 0, 2, height);
 }
 
 function ink(name) {
@@ -126,7 +148,7 @@ const place = (t, width) => 8 + (end ? t / end : 0) * (width - 16);
 function draw() {
   drawList();
   drawDetails();
-  drawTimeline();
+  byId("now").style.left = `${place(state.clock, byId("timeline").clientWidth)}px`;
   byId("play").textContent = state.playing ? "Pause" : "Play";
   byId("position").textContent = `${seconds(state.clock)} / ${seconds(end)} s`;
   byId("count").textContent = state.shown.length === rows.length ? `${rows.length} messages` : `${state.shown.length} of ${rows.length} messages`;
@@ -183,6 +205,7 @@ function filter() {
     byId("wrong").textContent = error.message;
     return;
   }
+  drawTimeline();
   seek(state.clock);
 }
 
@@ -196,7 +219,11 @@ byId("play").addEventListener("click", play);
 byId("filter").addEventListener("input", filter);
 byId("list").addEventListener("scroll", drawList);
 byId("timeline").addEventListener("click", (event) => seek(((event.offsetX - 8) / (byId("timeline").clientWidth - 16)) * end));
-window.addEventListener("resize", draw);
+byId("filter").addEventListener("keydown", (event) => { if (event.key === "Escape") byId("list").focus(); });
+for (const name of ["time", "", "session", "exch", "what", "took", "outcome", "message"]) byId("head").append(element("span", { exch: "exchange", message: "payload" }[name] || name, name));
+const redraw = () => { drawTimeline(); draw(); };
+window.addEventListener("resize", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input[type=search], select")) return;
   const keys = { " ": play, ArrowDown: () => choose(state.chosen + 1), ArrowUp: () => choose(state.chosen - 1), "/": () => byId("filter").focus(),
@@ -205,4 +232,5 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   keys[event.key]();
 });
-choose(0);
+state.clock = end; // nothing is still to come until it is played, or gone to
+redraw();

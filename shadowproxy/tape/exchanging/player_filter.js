@@ -10,7 +10,7 @@ const compileFilter = (() => {
     exchange: (row) => row.frame.exchange, id: (row) => (row.frame.id === undefined || typeof row.frame.id === "string" ? row.frame.id : JSON.stringify(row.frame.id)),
   };
   const CHOICES = {
-    kind: ["request", "notification", "response", "event", "open", "close", "refusal", "cancelled", "end", "about", "gap"],
+    kind: ["request", "notification", "response", "event", "open", "close", "refusal", "cancelled", "left", "end", "about", "gap"],
     dir: ["c2s", "s2c"], leg: ["both", "client", "server"], era: ["legacy", "modern"],
   };
   const QUANTITIES = {
@@ -140,12 +140,12 @@ const compileFilter = (() => {
   }
 
   function size(frame) {
-    const text = frame.message !== undefined ? JSON.stringify(frame.message) : frame.text || frame.sse?.data || "";
+    const text = frame.message !== undefined ? JSON.stringify(frame.message) : frame.text || frame.sse?.data || frame.sse?.comment || "";
     return new TextEncoder().encode(text).length;
   }
 
   function carried(frame) {
-    const found = [frame.text, frame.sse?.data, frame.error].filter(Boolean);
+    const found = [frame.text, frame.sse?.data, frame.sse?.comment, frame.error].filter(Boolean);
     if (frame.message === undefined) return found;
     const text = JSON.stringify(frame.message);
     return text.includes("\\") ? [text, ...strings(frame.message), ...found] : [text, ...found];

@@ -5,6 +5,7 @@ appends by itself (`store.py`); this is for tapes made from tapes. Readable for 
 """
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -33,8 +34,13 @@ def write_tape(path: Path, header: Header, frames: Iterable[Frame]) -> int:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of the one at `path` when the block is left in order."""
-    fd, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    """A file that takes the place of the one at `path` when the block is left in order. Errors name `path`, not what is written meanwhile."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a directory; name the file to write", str(path))
+    try:
+        fd, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from None
     try:
         with os.fdopen(fd, "wb") as raw:
             if path.suffix == ".zst":

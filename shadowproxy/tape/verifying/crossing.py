@@ -69,6 +69,8 @@ class Crossing:
 
     def behind(self) -> bool:
         """Whether fewer messages of some method have come than were recorded so far, and are still waited for."""
+        if not self.expected:
+            return False
         missing = Counter(one.kind for one in self.expected if not one.waived)
         missing.subtract(one.kind for one in self.arrived)
         return any(count > 0 for count in missing.values())

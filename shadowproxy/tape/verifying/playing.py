@@ -20,12 +20,14 @@ KEPT = 1000
 
 
 class Play:
-    """One exchange of the tape. `recorded` is its answer there, `live` the one now; `given_up`: its client cancelled it, and the server knows."""
+    """One exchange of the tape. `recorded` is its answer there, `live` the one now; `told` and `heard` how many messages were recorded before that, and have
+    come; `given_up`: its client cancelled it, and the server knows."""
 
     def __init__(self, number: int, frame: Frame, message: Message, label: str, id: bytes) -> None:
         self.number, self.frame, self.message, self.label, self.id = number, frame, message, label, id
         self.recorded: Answer | None = None
         self.live: Answer | None = None
+        self.told = self.heard = 0
         self.given_up = False
         self.seconds = 0.0
         self.scope = trio.CancelScope()

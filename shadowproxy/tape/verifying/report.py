@@ -13,9 +13,8 @@ from typing import Any, Final, Protocol, Self, TextIO
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
+from shadowproxy.tape.terminal import Terminal
 from shadowproxy.tape.verifying.verdicts import Finding, Tally, Verdict
 
 COLOURS: Final[dict[Verdict, str]] = {"MATCH": "green", "CHANGED": "yellow", "ERROR-SHAPE-CHANGED": "red", "MISSING": "red", "EXTRA": "magenta"}
@@ -33,22 +32,23 @@ class Report(Protocol):
 
 
 class TextReport:
-    """For people: what did not match, with its differences; `verbose`: what did, too."""
+    """For people: what did not match, with its differences; `verbose`: what did, too. A reason that is that of the finding before is not told again."""
 
     def __init__(self, out: TextIO, *, verbose: bool = False) -> None:
-        self._console = Console(file=out, highlight=False, soft_wrap=True)
-        self._verbose = verbose
+        self._terminal, self._verbose, self._reason = Terminal(out), verbose, ""
 
     def finding(self, finding: Finding) -> None:
         if finding.verdict == "MATCH" and not self._verbose:
             return
-        line = Text.assemble((f"{finding.verdict:<20}", COLOURS[finding.verdict]), finding.label, (f"  ({finding.place})" if finding.place else "", "dim"))
-        self._console.print(line)
-        for text in ([finding.reason] if finding.reason else []) + [str(difference) for difference in finding.differences]:
-            self._console.print(Text(f"    {text}"))
+        again = bool(finding.reason) and finding.reason == self._reason
+        place = f"  ({finding.place})" if finding.place else ""
+        self._terminal.line((COLOURS[finding.verdict], f"{finding.verdict:<20}"), ("", finding.label), ("dim", place), ("", "  likewise" if again else ""))
+        for text in ([finding.reason] if finding.reason and not again else []) + [str(difference) for difference in finding.differences]:
+            self._terminal.line(("", f"    {text}"))
+        self._reason = finding.reason
 
     def end(self, tally: Tally) -> None:
-        self._console.print(Text(summary(tally)))
+        self._terminal.line(("", summary(tally)))
 
 
 def summary(tally: Tally) -> str:

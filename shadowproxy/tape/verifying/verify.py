@@ -16,19 +16,18 @@ from functools import partial
 import attrs
 import trio
 
-from shadowproxy.errors import ProxyError
-from shadowproxy.exchange import NOTHING, Exchange, Session, Upstream
+from shadowproxy.exchange import Session, Upstream
 from shadowproxy.tape.frame import Frame
-from shadowproxy.tape.matching.jsondiff import VOLATILE, Ignoring, differences
-from shadowproxy.tape.verifying.crossing import Arrived, Crossing, Expected, value_of
+from shadowproxy.tape.matching.jsondiff import VOLATILE, Ignoring
+from shadowproxy.tape.verifying.crossing import Arrived, Crossing, Expected
+from shadowproxy.tape.verifying.findings import Findings
 from shadowproxy.tape.verifying.handles import Handles
 from shadowproxy.tape.verifying.playing import Play, Table, play
-from shadowproxy.tape.verifying.verdicts import Answer, Finding, Tally, Verdict, judge, label_of
+from shadowproxy.tape.verifying.talk import Talk
+from shadowproxy.tape.verifying.verdicts import Answer, Finding, Tally, label_of
 from shadowproxy.wire.eras import META_VERSION, Era, era_of
 from shadowproxy.wire.jsonrpc import METHOD_NOT_FOUND, BadMessage, Message, Raw, error_reply
 
-FAREWELL = 2.0
-"""Seconds for telling the upstream that a session is over, when the tape ends before it does."""
 _CANCELLED = "notifications/cancelled"
 
 
@@ -41,20 +40,12 @@ class Patience:
     message: float = 5.0
 
 
-class Talk:
-    """A legacy session of the tape, live; or one exchange of the modern era, which is all there is to it."""
-
-    def __init__(self, name: str | None, session: Session | None, crossing: Crossing) -> None:
-        self.name, self.session, self.crossing = name, session, crossing
-        self.listening: trio.CancelScope | None = None
-
-
 class Verifier:
     """`tell` is called with each finding, MATCH included, as soon as it is certain."""
 
     def __init__(self, upstream: Upstream, tell: Callable[[Finding], None], ignoring: Ignoring = VOLATILE, patience: Patience = Patience()) -> None:
-        self._upstream, self._told, self._ignoring, self._patience = upstream, tell, ignoring, patience
-        self.tally = Tally()
+        self._upstream, self._ignoring, self._patience = upstream, ignoring, patience
+        self._findings = Findings(tell, ignoring)
         self._handles = Handles()
         self._sessions: dict[str | None, Talk] = {}
         self._open: dict[int, tuple[Play, Talk]] = {}  # by the exchange's number; until it is judged
@@ -64,20 +55,20 @@ class Verifier:
 
     async def run(self, frames: Iterable[Frame]) -> Tally:
         """Play them to the end. Raises nothing for what the server does."""
+        tally = self._findings.tally
         try:
             async with trio.open_nursery() as self._nursery:
                 for frame in frames:
                     if frame.kind == "gap":
-                        self.tally.lost += frame.lost or 0
+                        tally.lost += frame.lost or 0
                     elif frame.leg != "client":
                         await self._take(frame)
-                await self._finish()
+                await self._finish(tally)
                 self._nursery.cancel_scope.cancel(reason="the tape is played")
         finally:
             for talk in self._sessions.values():
-                if talk.session is not None:
-                    talk.session.end()
-        return self.tally
+                talk.close()
+        return tally
 
     # ------------------------------------------------ the tape, in its order
     async def _take(self, frame: Frame) -> None:
@@ -90,7 +81,7 @@ class Verifier:
                 await self._caught_up()
                 await self._say(frame)
         except BadMessage as error:
-            self._tell("MISSING", frame.method or frame.kind, frame=frame, reason=f"this frame cannot be played: {error}")
+            self._findings.not_played(frame, str(error))
 
     async def _say(self, frame: Frame) -> None:
         """What the client did."""
@@ -102,25 +93,28 @@ class Verifier:
             await self._listen(frame)
         elif frame.kind == "cancelled":
             if (found := self._of(frame)) is not None:
+                await self._heard_out(found[0])
                 self._give_up(*found)
         elif frame.session in self._sessions:
-            await self._end(self._sessions.pop(frame.session))
+            await self._sessions.pop(frame.session).end()
 
     def _expect(self, frame: Frame) -> None:
         """What the server did."""
         found = self._of(frame)
         if frame.kind in ("response", "refusal") or (frame.kind == "close" and (frame.stream or "")[:1] == "x"):
-            if found is None:
-                return
-            taken, talk = found
-            taken.recorded = Answer.of_frame(frame)
-            talk.crossing.pair_changed(taken.number)
-            return self._judge(taken, talk)
+            if found is not None:
+                taken, talk = found
+                taken.recorded = Answer.of_frame(frame)
+                talk.crossing.pair_changed(taken.number)
+                self._judge(taken, talk)
+            return
         talk_or_none = self._sessions.get(frame.session) if found is None else found[1]
         if frame.kind in ("request", "notification") and frame.message is not None and talk_or_none is not None and not self._ignoring.whole(frame.method):
             message = Message.decode(bytes(frame.message))
             if message.is_request:
                 self._table.asked(frame)
+            if found is not None:
+                found[0].told += 1
             talk_or_none.crossing.expect(Expected(message, frame.n, frame.exchange))
 
     def _of(self, frame: Frame) -> tuple[Play, Talk] | None:
@@ -144,52 +138,58 @@ class Verifier:
         self._bell = trio.Event()
         await self._bell.wait()
 
-    async def _finish(self) -> None:
+    async def _finish(self, tally: Tally) -> None:
         """The tape is over: what is answered in it may be answered; the rest is left as it was."""
         await self._caught_up()
         for taken, talk in list(self._open.values()):
-            self.tally.unjudged += 1
+            tally.unjudged += 1
             taken.cancel()
             talk.crossing.settle(lambda one, number=taken.number: one.exchange == number)  # type: ignore[misc]  # bound early on purpose
         for talk in list(self._sessions.values()):
-            await self._end(talk)
+            await talk.end()
 
     # ------------------------------------------------ the client's side, live
     async def _begin(self, frame: Frame) -> None:
         message = Message.decode(bytes(frame.message or b""))
-        era = _era_of(frame, message)
         number = -frame.n if frame.exchange is None else frame.exchange
-        talk = self._talk(frame.session) if era == "legacy" else Talk(frame.session, None, self._crossing(frame.session))
+        talk = self._talk(frame, message)
         self._handles.exchange(message)
         taken = Play(number, frame, message, label_of(message), self._table.live_id(frame.session, message))
         self._open[number] = taken, talk
         patience = float("inf") if message.method == "subscriptions/listen" else self._patience.answer
-        self._soon(partial(play, taken, self._upstream, Exchange(message, era, talk.session), patience, partial(self._arrived, talk, number), partial(self._judge, taken, talk)))
+        self._soon(partial(play, taken, self._upstream, talk.exchange(message), patience, partial(self._arrived, talk, number), partial(self._judge, taken, talk)))
         await trio.lowlevel.checkpoint()  # it gets as far as it can, so that the order of requests is kept
 
-    def _talk(self, name: str | None) -> Talk:
-        talk = self._sessions.get(name)
+    def _talk(self, frame: Frame, message: Message | None = None) -> Talk:
+        """That of its session; a new one of the message's own in the modern era."""
+        modern = message is not None and _era_of(frame, message) == "modern"
+        talk = None if modern else self._sessions.get(frame.session)
         if talk is None:
-            talk = self._sessions[name] = Talk(name, Session(b"verify"), self._crossing(name))
+            talk = Talk(self._upstream, None if modern else Session(b"verify"), Crossing(self._ignoring, partial(self._paired, frame.session)))
+            if not modern:
+                self._sessions[frame.session] = talk
         return talk
-
-    def _crossing(self, session: str | None) -> Crossing:
-        return Crossing(self._ignoring, partial(self._paired, session))
 
     async def _notify(self, frame: Frame) -> None:
         message = Message.decode(bytes(frame.message or b""))
-        era = _era_of(frame, message)
+        talk = self._talk(frame, message)
         self._handles.exchange(message)
-        exchange = Exchange(message, era, self._talk(frame.session).session if era == "legacy" else None)
         if message.method != _CANCELLED:
-            return await self._send(exchange, frame)
+            return await self._send(talk, message, frame)
         params = message.params()
         live = self._table.live(frame.session, params.get("requestId"))
-        for taken, talk in [found for found in self._open.values() if live is not None and found[0].id == live]:
+        for taken, theirs in [found for found in self._open.values() if live is not None and found[0].id == live]:
             params["requestId"] = Raw(live or b"")
+            await self._heard_out(taken)
             if taken.live is None:
-                await self._send(exchange, frame)  # first: nothing obliges a server that was told to answer it still
-            self._give_up(taken, talk)
+                await self._send(talk, message, frame)  # first: nothing obliges a server that was told to answer it still
+            self._give_up(taken, theirs)
+
+    async def _heard_out(self, taken: Play) -> None:
+        """Before it is given up, all that was recorded on its stream comes, or has had its time: what came on another in the same words may belong there."""
+        with trio.move_on_after(self._patience.message):  # noqa: ASYNC912 - waits only if something has not come yet
+            while taken.live is None and taken.heard < taken.told:
+                await self._rung()
 
     def _give_up(self, taken: Play, talk: Talk) -> None:
         """Here the recorded client did. An answer may have been faster this time."""
@@ -197,50 +197,15 @@ class Verifier:
         taken.cancel()
         self._judge(taken, talk)
 
-    async def _send(self, exchange: Exchange, frame: Frame | None) -> None:
-        reason = f"not taken within {self._patience.answer:g} s"
-        try:
-            with trio.move_on_after(self._patience.answer) as deadline, exchange:
-                await self._upstream.notify(exchange)
-            if not deadline.cancelled_caught:
-                return
-        except (ProxyError, BadMessage) as error:
-            reason = str(error)
-        self._tell("MISSING", exchange.request.method or "an answer to the server", "notification", frame=frame, reason=f"the server did not take it: {reason}")
+    async def _send(self, talk: Talk, message: Message, frame: Frame | None) -> None:
+        if reason := await talk.say(message, self._patience.answer):
+            self._findings.not_taken(frame, f"the server did not take it: {reason}")
 
     async def _listen(self, frame: Frame) -> None:
-        talk = self._talk(frame.session)
-        if talk.listening is None:
-            talk.listening, opened = trio.CancelScope(), trio.Event()
-            self._soon(partial(self._hear, talk, talk.listening, opened, frame.exchange))
-            with trio.move_on_after(self._patience.message):
-                await opened.wait()
-
-    async def _hear(self, talk: Talk, scope: trio.CancelScope, opened: trio.Event, number: int | None) -> None:
-        with scope, Exchange(NOTHING, "legacy", talk.session) as exchange:
-            try:
-                replies = await self._upstream.listen(exchange)
-                opened.set()
-                async for item in replies:
-                    if isinstance(item, Message):
-                        self._arrived(talk, number, item)
-            except (ProxyError, BadMessage):
-                pass  # what was recorded on this stream will be missing, if anything was
-            finally:
-                opened.set()
-
-    async def _end(self, talk: Talk) -> None:
-        if talk.session is None:
-            return
-        with trio.move_on_after(FAREWELL), Exchange(NOTHING, "legacy", talk.session) as exchange:  # noqa: ASYNC912 - an upstream may have nothing to wait for
-            try:
-                await self._upstream.end(exchange)
-            except ProxyError:
-                pass  # not every server lets a client end it
-        if talk.listening is not None:
-            talk.listening.cancel(reason="the session is over")
-        talk.crossing.settle()
-        talk.session.end()
+        talk, opened = self._talk(frame), trio.Event()
+        self._soon(partial(talk.listen, partial(self._arrived, talk, frame.exchange), opened))
+        with trio.move_on_after(self._patience.message):
+            await opened.wait()
 
     # ------------------------------------------------ the server's side, live
     def _arrived(self, talk: Talk, number: int | None, message: Message) -> None:
@@ -249,8 +214,11 @@ class Verifier:
         one = Arrived(message, number)
         talk.crossing.arrive(one)
         self._bell.set()
-        if number in self._open and self._open[number][0].recorded is not None:
-            talk.crossing.pair_changed(number)
+        if number in self._open:
+            taken, _ = self._open[number]
+            taken.heard += 1
+            if taken.recorded is not None:
+                talk.crossing.pair_changed(number)
         if message.is_request and one in talk.crossing.arrived:
             self._soon(partial(self._refuse_unless_expected, talk, one))
 
@@ -258,58 +226,35 @@ class Verifier:
         """A request of the server that has no place in the tape gets an error, so that it does not wait for ever."""
         await trio.sleep(self._patience.message)
         if one in talk.crossing.arrived and not talk.crossing.give_up(one):
-            answer = error_reply(one.message.id, METHOD_NOT_FOUND, "the recorded client was never asked this")
-            await self._send(Exchange(answer, "legacy", talk.session), None)
+            await self._send(talk, error_reply(one.message.id, METHOD_NOT_FOUND, "the recorded client was never asked this"), None)
 
     def _paired(self, session: str | None, expected: Expected | None, arrived: Arrived | None) -> None:
         """One of them may be None."""
-        one = expected or arrived
-        assert one is not None
-        what = "request" if one.message.is_request else "notification"
-        place = {"session": session, "exchange": one.exchange, "n": None if expected is None else expected.n}
-        if expected is None or arrived is None:
-            return self._told_of(Finding(verdict="EXTRA" if expected is None else "MISSING", label=label_of(one.message), what=what, **place))  # type: ignore[arg-type]  # built up above
-        found = tuple(differences(value_of(expected.message), value_of(arrived.message), self._ignoring, one.message.method))
-        if found:
-            self._told_of(Finding(verdict="CHANGED", label=label_of(one.message), what=what, differences=found, **place))  # type: ignore[arg-type]  # built up above
-        else:
-            self.tally.messages += 1
-        if arrived.message.is_request and (answer := self._table.came(expected.n, arrived.message)) is not None:
-            self._reply(session, answer)
+        self._findings.paired(session, expected, arrived)
+        if expected is not None and arrived is not None and arrived.message.is_request:
+            self._reply(session, self._table.came(expected.n, arrived.message))
 
     def _answer_when_asked(self, frame: Frame) -> None:
         """The client's answer to a request of the server's: now if that has come, else when it comes."""
-        if (answer := self._table.answers(frame)) is not None:
-            self._reply(frame.session, answer)
+        self._reply(frame.session, self._table.answers(frame))
 
-    def _reply(self, session: str | None, answer: Message) -> None:
+    def _reply(self, session: str | None, answer: Message | None) -> None:
         talk = self._sessions.get(session)
-        if talk is not None:
-            self._soon(partial(self._send, Exchange(answer, "legacy", talk.session), None))
+        if talk is not None and answer is not None:
+            self._soon(partial(self._send, talk, answer, None))
 
-    # ------------------------------------------------ verdicts
+    # ------------------------------------------------
     def _judge(self, taken: Play, talk: Talk) -> None:
         """As soon as both answers are known."""
         self._bell.set()
         if taken.recorded is None or taken.live is None or self._open.pop(taken.number, None) is None:
             return
         self._handles.learn(taken.recorded.value, taken.live.value)
-        verdict, reason, found = judge(taken.recorded, taken.live, self._ignoring, taken.message.method)
-        if verdict != "MATCH" and taken.frame.redacted:
-            reason = f"{reason}; the request has redacted values, which were sent as they are".removeprefix("; ")
-        self._tell(verdict, taken.label, frame=taken.frame, reason=reason, differences=found, seconds=taken.seconds)
+        self._findings.answered(taken)
         if talk.session is None:
             talk.crossing.settle()
         else:  # of a legacy session, only progress is certain to belong to this exchange
             talk.crossing.settle(lambda one: one.exchange == taken.number and one.message.method == "notifications/progress")
-
-    def _tell(self, verdict: Verdict, label: str, what: str = "exchange", *, frame: Frame | None, **rest: object) -> None:
-        place = {} if frame is None else {"session": frame.session, "exchange": frame.exchange, "n": frame.n}
-        self._told_of(Finding(verdict=verdict, label=label, what=what, **place, **rest))  # type: ignore[arg-type]  # built up above
-
-    def _told_of(self, finding: Finding) -> None:
-        self.tally.counts[finding.verdict] += 1
-        self._told(finding)
 
     def _soon(self, task: Callable[[], object]) -> None:
         assert self._nursery is not None

@@ -130,6 +130,10 @@ def matching(name: str, pattern: str) -> Predicate:
 
 def word(name: str) -> Predicate:
     """The conditions that are a word of their own."""
+    if name in _FIELDS:
+        raise NoSuchThing(f"{name} needs a value, as in {name}:…")
+    if name in _QUANTITIES:
+        raise NoSuchThing(f"{name} needs a comparison, as in {name}>{'200ms' if name in ('dur', 't') else '100'}")
     if name != "err":
         raise NoSuchThing(_unknown(name) + f'; text is searched in quotes: "{name}"')
     return lambda row: row.error is not None

@@ -117,7 +117,7 @@ class Page:
 
     def key(self, key: str) -> None:
         """Press one."""
-        codes = {"ArrowDown": 40, "ArrowUp": 38, "Home": 36, "End": 35, " ": 32}
+        codes = {"ArrowDown": 40, "ArrowUp": 38, "Home": 36, "End": 35, "Escape": 27, " ": 32}
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code="Space" if key == " " else key, windowsVirtualKeyCode=codes[key])
 

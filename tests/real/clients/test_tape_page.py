@@ -113,6 +113,45 @@ def test_it_plays_at_the_speed_that_was_chosen_and_ends(page: Page) -> None:
     assert page.evaluate(CLOCK) == stopped
 
 
+def test_nothing_is_dim_until_it_is_played(tmp_path: Path) -> None:
+    with Page(exported(conversation(), tmp_path)) as page:
+        assert page.evaluate("document.querySelectorAll('.row.later').length") == 0
+        assert page.text("#details h2") == "→ initialize"
+        page.click("#play")
+        page.until("document.querySelectorAll('.row.later').length > 0")
+
+
+def test_texts_are_shown_as_texts(page: Page) -> None:
+    """Of several lines, and none of them as markup."""
+    said = f"first\n{HOSTILE}\n  third"
+    page.evaluate(f"rows.push({{frame: {{n: 99, t: 63, dir: 's2c', kind: 'response', message: {{result: {{'a/b': [{json.dumps(said)}, 'one line']}}}}}}}}), filter(), choose(rows.length - 1)")
+    assert (page.text("#details h3"), page.text("#details pre.text")) == ("/result/a~1b/0", said)
+    assert page.evaluate("document.querySelectorAll('#details pre').length") == 2
+    page.evaluate("rows.pop()")
+
+
+def test_what_belongs_to_the_same_exchange_is_seen(page: Page) -> None:
+    page.type("#filter", "tool:slow")
+    page.click(".row:nth-child(1)")
+    exchange = page.text(".row.chosen .exchange")
+    assert page.evaluate("[...document.querySelectorAll('.row.kin')].map(row => row.querySelector('.exchange').textContent)") == (
+        page.evaluate(f"state.shown.filter(row => String(row.frame.exchange) === '{exchange}').map(row => String(row.frame.exchange))"))  # fmt: skip
+
+
+def test_escape_leaves_the_filter(page: Page) -> None:
+    page.type("#filter", "err")
+    page.key("Escape")
+    assert page.evaluate("document.activeElement.id") == "list"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1200, 8), (390, 4)])
+def test_it_fits_the_screen(width: int, columns: int, page: Page) -> None:
+    page.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("[...document.querySelector('.row').children].filter(cell => cell.offsetParent).length") == columns
+    page.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_its_own_policy_forbids_it_everything_else(tmp_path: Path) -> None:
     """Even a script that got into the page would not run, and nothing can be fetched."""
     with Page(exported(conversation(), tmp_path)) as page:

@@ -136,10 +136,14 @@ def test_one_tape_is_compared_from_session_to_session(tmp_path: Path) -> None:
     assert out.getvalue() == "tools, s1 (frame 4) -> s2 (frame 6)\nbreaking  tool t: removed\ndrift: 1 breaking\n"
 
 
-def test_what_only_one_tape_lists_is_not_compared(tmp_path: Path) -> None:
+def test_what_only_one_tape_lists_is_not_compared_and_said(tmp_path: Path) -> None:
+    """No drift would be false comfort."""
     old = write_tape(tmp_path / "a.jsonl", tools(1, TOOL))
     new = write_tape(tmp_path / "b.jsonl", [request(1, "prompts/list"), response(2, re=1, result={"prompts": []})])
-    assert run([old, new], "text", io.StringIO()) is None
+    out = io.StringIO()
+    assert run([old, new], "text", out) == "info"
+    assert out.getvalue().splitlines()[:2] == ["info      tools: listed on the first tape only", "info      prompts: listed on the second tape only"]
+    assert run([new, new], "text", io.StringIO()) is None
 
 
 def test_a_change_says_itself() -> None:

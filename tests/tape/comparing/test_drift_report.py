@@ -26,6 +26,13 @@ def test_text() -> None:
         'dangerous tool [bold]x[/bold] /description: description changed: "a" -> "b | `c` <script>\\u200b [red]"', "drift: 1 breaking, 1 dangerous"]  # fmt: skip
 
 
+@pytest.mark.parametrize("format", ["text", "markdown"])
+def test_what_a_server_says_is_seen(format: str) -> None:
+    """A name that would clear the screen, or turn the line around."""
+    evil = "echo\x1b[2J\u202e"
+    assert all(line.isprintable() for line in written(format, [(evil, [Change("breaking", evil, f"/{evil}", f"{evil} removed", evil)])]).splitlines())
+
+
 def test_json() -> None:
     (found,) = json.loads(written("json"))["drift"]
     assert (found["between"], [change["grade"] for change in found["changes"]]) == ("s1 -> s2", ["breaking", "dangerous"])

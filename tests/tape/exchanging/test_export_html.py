@@ -107,7 +107,7 @@ FILTERS = [
     "", "err", "!err", "method:tools/call", "method:tools/*", "method:*/call", "method:tool?/call", "method:[a-n]*", "method:[!a-n]*", 'method:"tools/call"', 'method:"tools/*"',
     "tool:slow", "tool:slow|tool:fail", "tool:slow & dur>200ms", "tool:slow dur>200ms", "dur>200ms & !err", "!(tool:slow | kind:request)", "!!err", "kind:response", "kind:re*",
     "dir:s2c", "leg:both", "era:legacy", "era:modern", "session:s1", "!session:*", "exchange:3", "exchange>3", "exchange=3", "exchange==3", "id:three", 'id:"three"', "id:1",
-    "n>10", "n>=10 n<=12", "n=10", "t<1s", "t>=1", "t>1m", "dur>0.6s", "dur<=100ms", "size>100b", "size>0.05kb", "status=401", "status>=400",
+    "n>10", "n>=10 n<=12", "n=10", "t<1s", "t>=1", "t>1m", "dur>0.6s", "dur<=100ms", "size>100b", "size>0.05kb", "kind:left", "status=401", "status>=400",
     '"slow"', '"SLOW"', '"grüß gott"', '"</script>"', '"who are you"', 'text~"gr.ß"', "text~slow", 'text~"^who"', 'text~"name\\":\\"slow"', "( err )", "method : tools/call",
     "dur > 200ms", "dur  >=  200ms", "text ~ slow", "kind:request|kind:response&err", "uri:*", "resource:*", "prompt:*", "tool:" + "x" * 100,
 ]  # fmt: skip

@@ -52,6 +52,6 @@ def test_a_sound_tape_comes_of_it(path: Path, tmp_path: Path) -> None:
 def test_what_is_none_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(Unreadable, match=said) as caught:
-        open_foreign(path)
+    with pytest.raises(Unreadable, match=said) as caught, open_foreign(path):
+        pass
     assert str(path) in str(caught.value)

@@ -1,12 +1,9 @@
-"""What the readers of foreign recordings share: files are closed however it ends, times are read to the microsecond."""
+"""What the readers of foreign recordings share: times are read to the microsecond, lines as what they should be."""
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
-from shadowproxy.tape.exchanging.imports_foreign import unix_time
-from shadowproxy.tape.exchanging.imports_npm import NpmCassette
+from shadowproxy.tape.exchanging.imports_foreign import decoded, unix_time
 from shadowproxy.tape.frame import Unreadable
 
 
@@ -22,9 +19,7 @@ def test_no_time() -> None:
         unix_time("soon")
 
 
-def test_a_file_that_is_refused_is_closed(tmp_path: Path) -> None:
-    """The census of every test would tell of one left open."""
-    path = tmp_path / "cassette.jsonl"
-    path.write_text('{"type":"header","cassetteVersion":99,"startedAt":"2026-08-16T00:00:00Z"}\n')
-    with pytest.raises(Unreadable):
-        NpmCassette(path)
+@pytest.mark.parametrize("data", [b"{", b'{"n":"1"}', b"\xff", b"[" * 10_000])
+def test_what_is_of_another_type_is_told_by_its_name(data: bytes) -> None:
+    with pytest.raises(Unreadable, match="not a line of theirs: "):
+        decoded(data, dict[str, int], "a line of theirs")

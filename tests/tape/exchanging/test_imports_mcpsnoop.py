@@ -56,8 +56,9 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     lines = (FOREIGN / "mcpsnoop_stdio.jsonl").read_bytes().splitlines(keepends=True)
     broken = tmp_path / "broken.jsonl"
     broken.write_bytes(b"".join([*lines[:3], b"{nonsense\n", *lines[3:]]))
-    with open_foreign(broken) as found, pytest.raises(Unreadable, match="line 4"):
+    with pytest.raises(Unreadable, match="line 4") as caught, open_foreign(broken) as found:
         list(found)
+    assert str(broken) in str(caught.value)
 
 
 def _fields(frame: Frame) -> dict[str, str]:

@@ -42,6 +42,14 @@ def test_an_error_midway_leaves_what_was_there(name: str, tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == [name], "nothing half made is left"
 
 
+@pytest.mark.parametrize(("name", "said"), [("missing/tape.jsonl", "cannot be written: No such file"), (".", "it is a directory")])
+def test_an_error_names_the_file_that_was_asked_for(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=said) as caught:
+        write_tape(tmp_path / name, HEADER, FRAMES)
+    assert caught.value.filename == str(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_onto_itself(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     write_tape(path, HEADER, FRAMES)

@@ -27,9 +27,22 @@ def test_text_shows_what_did_not_match() -> None:
     out = io.StringIO()
     told(TextReport(out))
     assert out.getvalue().splitlines() == [
-        'CHANGED             tools/call [bold]"<a>"\x00  (frame 3, session s1)', '    /result/x: "\\u0007" -> "</failure>"',
+        'CHANGED             tools/call [bold]"<a>"\\x00  (frame 3, session s1)', '    /result/x: "\\u0007" -> "</failure>"',
         "MISSING             ping", "    timeout & more",
         "1 MATCH, 1 CHANGED, 1 MISSING, 2 messages of the server as recorded, 1 unjudged (no answer in the tape), 3 frames of the tape are lost"]  # fmt: skip
+
+
+def test_a_reason_is_told_once_in_a_row() -> None:
+    out = io.StringIO()
+    told(TextReport(out), [MISSING, MISSING, CHANGED, MISSING])
+    assert [line.split()[-1] for line in out.getvalue().splitlines() if line.startswith("MISSING") or "timeout" in line] == ["ping", "more", "likewise", "ping", "more"]
+
+
+def test_what_a_server_says_reaches_no_terminal_as_control() -> None:
+    out = io.StringIO()
+    evil = "\x1b[2J\x1b]0;title\x07\u202e\r"
+    told(TextReport(out), [Finding(verdict="EXTRA", label=evil, reason=evil, session=evil, differences=(Difference(evil, evil, evil),))])
+    assert all(line.isprintable() for line in out.getvalue().splitlines())
 
 
 def test_text_shows_all_on_request_and_says_that_there_was_nothing() -> None:

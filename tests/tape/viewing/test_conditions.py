@@ -40,6 +40,7 @@ def test_what_it_means(condition: str, meant: str | None) -> None:
 @pytest.mark.parametrize(("condition", "words"), [
     ("tol:x", "there is no 'tol' - did you mean 'tool'?"), ("length>3", "there is no 'length'"), ("eror", "did you mean 'err'?"), ("search", 'text is searched in quotes: "search"'),
     ("text:foo", 'text is searched by "foo"'), ("tool~x", "for tool write tool:…"), ("kind:requst", "did you mean 'request'?"), ("dir:up", "dir is one of c2s, s2c"),
+    ("dur", "dur needs a comparison, as in dur>200ms"), ("tool", "tool needs a value, as in tool:…"),
     ("dur>200", "dur is told in us"), ("size>2ms", "as in 10kb"), ("n>2s", "n is told as a number"), ('text~"("', "no regular expression"),
 ])  # fmt: skip
 def test_what_means_nothing_is_told(condition: str, words: str) -> None:
