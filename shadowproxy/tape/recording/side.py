@@ -1,13 +1,13 @@
 """A side of the recorder: an interceptor that notes every exchange as it passes, untouched.
 
-In: exchanges. Out: the same; what happened, for the `Recorder`, noted synchronously. A call that is answered with a message, as nearly all are, only leaves two
+In: exchanges. Out: the same; what happened, for the `Backlog`, noted synchronously. A call that is answered with a message, as nearly all are, only leaves two
 `Passed` there, worked on later with others: that costs a third. Owns nothing: what it keeps of an exchange goes with it, and leaves no cycle behind. Between the legs stand interceptors that may rewrite, so "client" shows what the client has said and was told, "server" what the server has.
 """
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 import trio
@@ -15,13 +15,11 @@ import trio
 from shadowproxy.errors import ProxyError, SpecError, UpstreamAnswered
 from shadowproxy.exchange import Call, End, Exchange, Headers, Left, Listen, Notify, Replies, Reply, Said
 from shadowproxy.tape.frame import Kind, Leg
+from shadowproxy.tape.recording.backlog import Backlog
 from shadowproxy.tape.recording.track import Passed, Talk
 from shadowproxy.wire.eras import META_VERSION
 from shadowproxy.wire.jsonrpc import BadMessage, Message, Raw, encode, error_reply, key_of
 from shadowproxy.wire.sse import Event
-
-if TYPE_CHECKING:
-    from shadowproxy.tape.recording.recorder import Recorder
 
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 _HELLO = ("initialize", "server/discover")
@@ -30,32 +28,32 @@ _HELLO = ("initialize", "server/discover")
 class Side:
     """One place in the onion. An exchange whose end is on tape has its number negated, so that an error is not told twice."""
 
-    def __init__(self, recorder: Recorder, leg: Leg) -> None:
-        self.recorder, self.leg = recorder, leg
+    def __init__(self, backlog: Backlog, leg: Leg, room: Callable[[], Awaitable[None]]) -> None:
+        self.backlog, self.leg, self.room = backlog, leg, room
 
     async def call(self, next: Call, exchange: Exchange) -> Reply:
-        recorder, request = self.recorder, exchange.request
+        backlog, request = self.backlog, exchange.request
         method = request.method
-        asked = Passed(recorder.now(), self.leg, exchange, request.encode(), method, request.members.get("id"), request.array)
-        recorder.passed(asked)
+        asked = Passed(backlog.now(), self.leg, exchange, request.encode(), method, request.members.get("id"), request.array)
+        backlog.passed(asked)
         try:
-            if recorder.complete:
-                await recorder.room()
+            if backlog.complete:
+                await self.room()
             reply = await next(exchange)
         except BaseException as error:
-            self.failed(recorder.talk(exchange.session), exchange, error, recorder.n(asked))
+            self.failed(backlog.talk(exchange.session), exchange, error, backlog.n(asked))
             raise
         if type(reply) is Message and reply.event_id is None and reply.retry is None and method not in _HELLO:
-            recorder.passed(Passed(recorder.now(), self.leg, exchange, reply.encode(), None, reply.members.get("id"), None, asked, exchange.as_event))
+            backlog.passed(Passed(backlog.now(), self.leg, exchange, reply.encode(), None, reply.members.get("id"), None, asked, exchange.as_event))
             return reply
-        taped = Taped(self, recorder.talk(exchange.session), exchange, recorder.n(asked))
+        taped = Taped(self, backlog.talk(exchange.session), exchange, backlog.n(asked))
         return taped.whole(reply) if isinstance(reply, Message) else taped.streaming(reply)
 
     async def notify(self, next: Notify, exchange: Exchange) -> None:
-        talk = self.recorder.talk(exchange.session)
+        talk = self.backlog.talk(exchange.session)
         n = self._tell(talk, exchange, exchange.request)
         try:
-            await self.recorder.room()
+            await self.room()
             await next(exchange)
         except BaseException as error:
             self.failed(talk, exchange, error, n)
@@ -65,14 +63,14 @@ class Side:
         """A notification of the client, or its answer to a request of the server."""
         headers = exchange.headers
         asked = talk.answer(self.leg, _key(said)) if said.is_response else None
-        return self.recorder.note(talk, "c2s", self.leg, "response" if said.is_response else "notification", said.encode(), method=said.method, id=said.id, re=asked,
+        return self.backlog.note(talk, "c2s", self.leg, "response" if said.is_response else "notification", said.encode(), method=said.method, id=said.id, re=asked,
                                   verb="POST" if headers else None, headers=headers, array=said.array)  # fmt: skip
 
     async def listen(self, next: Listen, exchange: Exchange) -> Replies:
-        talk, number = self.recorder.talk(exchange.session), self.recorder.number(exchange)
-        n = self.recorder.note(talk, "c2s", self.leg, "open", exchange=number, stream=f"g{number}", verb="GET" if exchange.headers else None, headers=exchange.headers)
+        talk, number = self.backlog.talk(exchange.session), self.backlog.number(exchange)
+        n = self.backlog.note(talk, "c2s", self.leg, "open", exchange=number, stream=f"g{number}", verb="GET" if exchange.headers else None, headers=exchange.headers)
         try:
-            await self.recorder.room()
+            await self.room()
             replies = await next(exchange)
         except BaseException as error:
             self.failed(talk, exchange, error, n)
@@ -80,8 +78,8 @@ class Side:
         return Recorded(Taped(self, talk, exchange, n), replies, f"g{number}")
 
     async def end(self, next: End, exchange: Exchange) -> None:
-        talk = self.recorder.talk(exchange.session)
-        n = self.recorder.note(talk, "c2s", self.leg, "end", verb="DELETE" if exchange.headers else None, headers=exchange.headers or None)
+        talk = self.backlog.talk(exchange.session)
+        n = self.backlog.note(talk, "c2s", self.leg, "end", verb="DELETE" if exchange.headers else None, headers=exchange.headers or None)
         try:
             await next(exchange)
         except BaseException as error:
@@ -93,14 +91,14 @@ class Side:
         """Only the client hears, says or does this."""
         if self.leg == "server" or exchange.number < 0:
             return
-        self.recorder.settle()
-        talk, number = self.recorder.talk(exchange.session), exchange.number or None
+        self.backlog.settle()
+        talk, number = self.backlog.talk(exchange.session), exchange.number or None
         if isinstance(said, Left):
-            self.recorder.note(talk, "c2s", self.leg, "left", exchange=number, stream=f"x{number}", re=exchange.asked or None)
+            self.backlog.note(talk, "c2s", self.leg, "left", exchange=number, stream=f"x{number}", re=exchange.asked or None)
         elif not isinstance(said, Message):
             self._told(talk, exchange, said)
         elif said.is_response:
-            self.recorder.note(talk, "s2c", self.leg, "response", said.encode(), exchange=number, stream=f"x{number}", id=said.id, re=exchange.asked or None)
+            self.backlog.note(talk, "s2c", self.leg, "response", said.encode(), exchange=number, stream=f"x{number}", id=said.id, re=exchange.asked or None)
             exchange.number = -exchange.number
         else:
             self._tell(talk, exchange, said)
@@ -116,17 +114,17 @@ class Side:
         if isinstance(error, Exception):
             self._refused(talk, exchange, SpecError(400, error.code, str(error)) if isinstance(error, BadMessage) else error, n)
         elif leg == "server" or _by_client(error):
-            self.recorder.note(talk, "c2s", leg, "cancelled", exchange=number, re=n)
+            self.backlog.note(talk, "c2s", leg, "cancelled", exchange=number, re=n)
         else:
             return  # the proxy will say itself what the client is told
         if leg != "server":
             exchange.number = -exchange.number or -1
 
     def _ask(self, exchange: Exchange) -> int:
-        recorder, request = self.recorder, exchange.request
-        asked = Passed(recorder.now(), self.leg, exchange, request.encode(), request.method, request.id, request.array)
-        recorder.passed(asked)
-        return recorder.n(asked)
+        backlog, request = self.backlog, exchange.request
+        asked = Passed(backlog.now(), self.leg, exchange, request.encode(), request.method, request.id, request.array)
+        backlog.passed(asked)
+        return backlog.n(asked)
 
     def _refused(self, talk: Talk, exchange: Exchange, error: Exception, n: int | None) -> None:
         """As an HTTP answer, or as the last event of a stream that has begun."""
@@ -142,21 +140,17 @@ class Side:
             more.update(data=error_reply(exchange.id, error.rpc_code, error.message, error.payload()).encode(), id=exchange.id)
         else:
             more["text"] = str(error)
-        self.recorder.note(talk, "s2c", self.leg, "refusal", **more)
+        self.backlog.note(talk, "s2c", self.leg, "refusal", **more)
 
 
 class Taped:
     """One exchange's way back."""
 
-    __slots__ = ("_exchange", "_first", "_n", "_side", "_talk")
+    __slots__ = ("_exchange", "_first", "_n", "_talk", "side")
 
     def __init__(self, side: Side, talk: Talk, exchange: Exchange, n: int) -> None:
-        self._side, self._talk, self._exchange, self._n = side, talk, exchange, n
+        self.side, self._talk, self._exchange, self._n = side, talk, exchange, n
         self._first = exchange.headers is not None
-
-    @property
-    def recorder(self) -> Recorder:
-        return self._side.recorder
 
     def whole(self, reply: Message) -> Message:
         self.note(reply, f"x{self._exchange.number}" if self._exchange.as_event else None)
@@ -165,19 +159,19 @@ class Taped:
     def streaming(self, replies: Replies) -> Recorded:
         exchange = self._exchange
         exchange.streamed = True
-        self._talk.stream(self._side.leg, _key(exchange.request), self._n)
+        self._talk.stream(self.side.leg, _key(exchange.request), self._n)
         return Recorded(self, replies, f"x{exchange.number}")
 
     def note(self, item: Message | Event, stream: str | None) -> None:
         """A message to the client. The first of an answer tells its status and fields."""
-        exchange, recorder, leg = self._exchange, self._side.recorder, self._side.leg
+        exchange, backlog, leg = self._exchange, self.side.backlog, self.side.leg
         status, headers = self._envelope()
         if not isinstance(item, Message):
-            recorder.note(self._talk, "s2c", leg, "event", exchange=exchange.number, stream=stream, status=status, headers=headers, event_id=item.id,
+            backlog.note(self._talk, "s2c", leg, "event", exchange=exchange.number, stream=stream, status=status, headers=headers, event_id=item.id,
                           event=item.event, retry=item.retry, text=item.data.decode("utf-8", "replace") or None, comment=item.comment)  # fmt: skip
             return
         kind: Kind = "response" if item.is_response else "request" if item.is_request else "notification"
-        n = recorder.note(self._talk, "s2c", leg, kind, item.encode(), exchange=exchange.number, stream=stream, method=item.method, id=item.id,
+        n = backlog.note(self._talk, "s2c", leg, kind, item.encode(), exchange=exchange.number, stream=stream, method=item.method, id=item.id,
                           re=self._asked(item, stream) if kind == "response" else None, status=status, headers=headers, event_id=item.event_id, retry=item.retry, array=item.array)  # fmt: skip
         if kind == "request":
             self._talk.ask(leg, _key(item), n)
@@ -188,7 +182,7 @@ class Taped:
         """The number of the request that this answers: a GET stream may resume the one that began with it."""
         if stream is None or stream[0] != "g":
             return self._n
-        return self._talk.streaming.get((self._side.leg, _key(reply)))
+        return self._talk.streaming.get((self.side.leg, _key(reply)))
 
     def _envelope(self) -> tuple[int | None, Headers | None]:
         if not self._first:
@@ -198,11 +192,11 @@ class Taped:
 
     def close(self, stream: str, error: BaseException | None) -> None:
         """A stream ended otherwise than by its response."""
-        exchange, side = self._exchange, self._side
+        exchange, side = self._exchange, self.side
         if exchange.number < 0:
             return  # its client was told the end already
         if error is None or (stream[0] == "g" and side.leg != "server" and isinstance(error, BaseException) and not isinstance(error, Exception) and not _by_client(error)):
-            side.recorder.note(self._talk, "s2c", side.leg, "close", exchange=exchange.number, stream=stream)
+            side.backlog.note(self._talk, "s2c", side.leg, "close", exchange=exchange.number, stream=stream)
         else:
             side.failed(self._talk, exchange, error, self._n)
 
@@ -216,7 +210,7 @@ class Taped:
             server = _object(result.get("_meta")).get(_SERVER_INFO, server)
             version = _object(_object(exchange.request.members.get("params")).get("_meta")).get(META_VERSION)
         known = {"era": exchange.era, "server": server, "protocolVersion": version}
-        self.recorder.note(self._talk, "s2c", self._side.leg, "about", encode({name: value for name, value in known.items() if value is not None}))
+        self.side.backlog.note(self._talk, "s2c", self.side.leg, "about", encode({name: value for name, value in known.items() if value is not None}))
 
 
 class Recorded:
@@ -261,8 +255,8 @@ class Recorded:
             raise
         self._taped.note(item, self._stream)
         self._ended = isinstance(item, Message) and item.is_response and self._stream[0] == "x"
-        if (recorder := self._taped.recorder).complete:
-            await recorder.room()
+        if (side := self._taped.side).backlog.complete:
+            await side.room()
         return item
 
 

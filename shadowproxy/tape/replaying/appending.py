@@ -61,7 +61,7 @@ class Appender:
         self._side = recorder.leg("both")
 
     def belongs(self, session: Session, name: str | None) -> None:
-        session.recorded = Talk(self._recorder.talk(None).track, name)
+        session.recorded = Talk(self._recorder.backlog.talk(None).track, name)
 
     async def call(self, next: Call, exchange: Exchange) -> Reply:
         return await self._side.call(next, exchange)

@@ -17,7 +17,8 @@ from wires import open_house
 
 from shadowproxy.exchange import Session
 from shadowproxy.tape.frame import Frame
-from shadowproxy.tape.recording.recorder import LINGER, OVERHEAD, RETRY, SLICE, Recorder
+from shadowproxy.tape.recording.backlog import OVERHEAD, SLICE
+from shadowproxy.tape.recording.recorder import LINGER, RETRY, Recorder
 from shadowproxy.tape.recording.track import Track
 
 FRAME = OVERHEAD + 100
@@ -26,7 +27,7 @@ FRAME = OVERHEAD + 100
 
 def put(recorder: Recorder, count: int = 1, session: Session | None = None) -> None:
     for _ in range(count):
-        recorder.note(recorder.talk(session), "s2c", "both", "notification", b'"' + b"x" * 98 + b'"')
+        recorder.backlog.note(recorder.backlog.talk(session), "s2c", "both", "notification", b'"' + b"x" * 98 + b'"')
 
 
 async def written() -> None:
@@ -322,7 +323,7 @@ def test_leaving_at_any_step_writes_what_was_noted(durability: str) -> None:
         if memory.closed:
             noted = max((frame.n + (frame.lost or 1) - 1 for frame in memory.frames), default=0)
             assert whole(memory.frames) == recorder.dropped
-            assert recorder._everybody.track.n == noted
+            assert recorder.backlog._everybody.track.n == noted
 
     assert cancel_everywhere(scenario) > 10
 

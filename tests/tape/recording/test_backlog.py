@@ -14,8 +14,9 @@ from trio.testing import MockClock
 from shadowproxy.errors import UpstreamBroken
 from shadowproxy.exchange import Exchange, Reply, Session
 from shadowproxy.tape.frame import Frame
-from shadowproxy.tape.recording import recorder as module
-from shadowproxy.tape.recording.recorder import FLUSH, LARGE, LINGER, OVERHEAD, TOGETHER
+from shadowproxy.tape.recording import backlog as module
+from shadowproxy.tape.recording.backlog import LARGE, MUCH, OVERHEAD, TOGETHER
+from shadowproxy.tape.recording.recorder import LINGER
 from shadowproxy.tape.recording.side import Side
 from shadowproxy.tape.redaction.redact import DEFAULT, Redactor
 from shadowproxy.wire.jsonrpc import Array, Message
@@ -25,7 +26,8 @@ KINDS = ("plain", "secret", "secret field", "pretty", "token", "array", "event",
 
 
 def asked(kind: str, number: int, session: Session | None) -> Exchange:
-    params: Json = {"secret": {"text": SECRET}, "token": {"_meta": {"progressToken": f"t{number}"}}, "large": {"text": "x" * LARGE}}.get(kind, {"text": kind})
+    special: dict[str, Json] = {"secret": {"text": SECRET}, "token": {"_meta": {"progressToken": f"t{number}"}}, "large": {"text": "x" * LARGE}}
+    params = special.get(kind, {"text": kind})
     headers = None if kind == "piped" else [*POST, (b"authorization", f"Bearer {SECRET}".encode())] if kind == "secret field" else POST
     exchange = legacy("notifications/x" if kind == "note" else "x", params, number, session, headers)
     if kind == "pretty":
@@ -100,17 +102,17 @@ async def test_much_is_written_without_waiting(autojump_clock: MockClock) -> Non
     memory = Memory()
     async with recording(memory) as recorder:
         side = recorder.leg("both")
-        for number in range(2 * FLUSH // LARGE):
+        for number in range(2 * MUCH // LARGE):
             await side.call(answer, asked("large", number, None))
             await trio.lowlevel.checkpoint()
         assert memory.writes >= 1
-        assert recorder.statistics()["tape_waiting_bytes"] < 2 * FLUSH
+        assert recorder.statistics()["tape_waiting_bytes"] < 2 * MUCH
 
 
 async def test_where_there_is_no_room_there_is_one_gap(autojump_clock: MockClock) -> None:
     memory = Memory()
     async with recording(memory, buffer=OVERHEAD + 1000) as recorder:
-        recorder.note(recorder.talk(None), "c2s", "both", "notification", note().encode())
+        recorder.backlog.note(recorder.backlog.talk(None), "c2s", "both", "notification", note().encode())
         await converse(recorder.leg("both"), ["large", "large"])
         await trio.sleep(10 * LINGER)
         await converse(recorder.leg("both"), ["plain"])
