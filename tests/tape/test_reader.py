@@ -49,7 +49,7 @@ def test_a_tape_that_ends_anywhere_opens(place: Path, end: int) -> None:
 @given(st.integers(0, HEAD - 2))
 def test_without_a_header_it_is_no_tape_and_says_so(place: Path, end: int) -> None:
     place.write_bytes(WHOLE[:end])
-    with pytest.raises(Unreadable, match=r"a\.jsonl: not a tape: its first line must be a header"):
+    with pytest.raises(Unreadable, match=r"a\.jsonl: .* header"):
         Reading(place)
 
 

@@ -14,7 +14,7 @@ _STRING: Final = r"\"[^\"\\]*+(?:\\(?:u[0-9a-fA-F]{4}|[\"\\/bfnrt])[^\"\\]*+)*+\
 _SCALAR: Final = "(?:-?[0-9][0-9.eE+-]*+|true|false|null)"
 _SPACE: Final = r"[ \t\r\n]*+"
 NESTING: Final = 3
-"""Levels that `members` and `element` pass in one go."""
+"""Levels that `members`, `elements` and `element` pass in one go."""
 
 STRING, KEY, OPEN, CLOSE, SCALAR = 1, 2, 3, 4, 5
 token: Final = re.compile(
@@ -37,7 +37,13 @@ members: Final = re.compile(rf"(?:[ \t\r\n,]*+{_STRING}{_SPACE}:{_SPACE}{_value(
 """Members of an object, as many as end before `endpos`: none looked at, all in C."""
 element: Final = re.compile(rf"[ \t\r\n,]*+{_value(NESTING)}", re.DOTALL).match
 """One element of an array, likewise."""
+elements: Final = re.compile(rf"(?:[ \t\r\n,]*+{_value(NESTING)})*+", re.DOTALL).match
+_BEGINS: Final = tuple(map(re.compile, (r"\n(?:data:)?[ \t]*+\"", r"\{(?=\s*[\"}])", r"\[(?=\s*[\"{\[\]0-9tfn-])")))
+"""How the documents in a text begin, the first at the beginning of a line; their last character is the document's first."""
+_FIRST: Final = re.compile(r"(?:data:)?[ \t]*+\"")
+_REST: Final = re.compile(r"[ \t\r]*+$", re.MULTILINE)
 _ESCAPE: Final = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_CHUNK: Final = re.compile(rf"(?:[^\"\\]{{1,99}}+|{_ESCAPE.pattern}){{1,99}}+", re.DOTALL)
 _ASCII: Final = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
 
 
@@ -53,6 +59,8 @@ def skim(text: str, place: int) -> int:
     """Where the JSON that begins there ends. Raises `NotJson`."""
     closing: list[str] = []
     while True:
+        if closing and (match := (members if closing[-1] == "}" else elements)(text, place)) is not None:
+            place = match.end()
         match = token(text, place)
         if match is None:
             raise NotJson(place)
@@ -68,6 +76,27 @@ def skim(text: str, place: int) -> int:
             return place
 
 
+def documents(text: str) -> Iterator[tuple[int, int]]:
+    """The JSON in a text: objects and arrays, and strings that are a line of their own (or an event's data). Futile attempts are bounded, so that no
+    text costs its square."""
+    patience = len(text) + 1000
+    ahead = [begin.search(text) for begin in _BEGINS]
+    ahead[0] = _FIRST.match(text) or ahead[0]
+    while patience > 0 and any(ahead):
+        start, number = min((match.end() - 1, number) for number, match in enumerate(ahead) if match is not None)
+        try:
+            place = end = skim(text, start)
+            if number == 0 and _REST.match(text, end) is None:
+                raise NotJson(end)
+            yield start, end
+        except NotJson as error:
+            patience -= error.place - start + 10
+            place = start + 1
+        for number, match in enumerate(ahead):
+            if match is not None and match.end() <= place:
+                ahead[number] = _BEGINS[number].search(text, place)
+
+
 def decoded(literal: str) -> str:
     """The string that a literal spells, quotes included. Lone surrogates stay."""
     if "\\" not in literal:
@@ -78,7 +107,15 @@ def decoded(literal: str) -> str:
 
 def places(literal: str, wanted: Sequence[int]) -> list[int]:
     """Where in the literal these places of the string are, which must be in order."""
-    return _before(_ESCAPE.finditer(literal), wanted, 1)
+    if "\\" not in literal:
+        return [place + 1 for place in wanted]
+    found: list[int] = []
+    begin, known = 1, 0  # up to there the literal spells so many characters
+    for place in wanted:
+        while (chunk := _CHUNK.match(literal, begin)) is not None and (length := known + len(decoded(f'"{chunk[0]}"'))) < place:
+            begin, known = chunk.end(), length
+        found += _before(_ESCAPE.finditer(literal, begin), [place], begin - known)
+    return found
 
 
 def in_prose(text: str) -> str:

@@ -26,6 +26,8 @@ Fields = tuple[tuple[str, str], ...]
 FIELDS_KNOWN: Final = 1024
 FIELD_LENGTH: Final = 4096
 """Header fields of up to this many characters are remembered, this many of them."""
+AND: Final = "+"
+"""Between the fingerprints of a tape on which tokens of several keys are: it has the same as no key, so tokens are not taken for comparable."""
 _UNNAMED: Final = re.compile("[^a-z0-9-]")
 
 
@@ -63,8 +65,12 @@ class Redactor:
         rules: set[str] = set()
         server = None if header.server is None else Raw(self._json(bytes(header.server), rules))
         upstream = self._text(header.upstream, "upstream", rules)
-        key = None if self._off else self.fingerprint
-        return msgspec.structs.replace(header, upstream=upstream, server=server, redaction=self.name, key=key)
+        return msgspec.structs.replace(header, upstream=upstream, server=server, redaction=self.name, key=None if self._off else self._with_key(header.key))
+
+    def _with_key(self, before: str | None) -> str:
+        """The fingerprints of all keys that there may be tokens of, when this one is used as well."""
+        keys = [] if before is None else before.split(AND)
+        return AND.join(keys if self.fingerprint in keys else [*keys, self.fingerprint])
 
     def needs_look(self, data: bytes) -> bool:
         """Whether a message may hold a secret; False is certain, and cheap."""

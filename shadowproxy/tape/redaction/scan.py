@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -21,6 +21,9 @@ from shadowproxy.tape.redaction.secret_walk import Secret
 
 AROUND: Final = 32
 """Characters that an excerpt shows on either side."""
+KNOWN: Final = 1024
+"""Sets of header fields that are remembered."""
+Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
@@ -41,7 +44,7 @@ def _is_random(text: str) -> bool:
     return -sum(count / len(text) * math.log2(count / len(text)) for count in counts) >= 4.0
 
 
-_RANDOM: Final = Shape("entropy", ("",), re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{24,128}={0,2}(?![\w+/=-])", re.ASCII), _is_random)
+_RANDOM: Final = Shape("entropy", None, re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{24,128}={0,2}(?![\w+/=-])", re.ASCII), _is_random)
 
 
 def scan(frames: Iterable[Frame], header: Header | None = None, *, redaction: Redaction = DEFAULT, entropy: bool = False) -> Iterator[Finding]:
@@ -59,35 +62,46 @@ class _Scanner:
     def __init__(self, redaction: Redaction, entropy: bool) -> None:
         self._finder = Finder(redaction, (*FURTHER, _RANDOM) if entropy else FURTHER)
         self._headers = HARMLESS_HEADERS | {name.lower() for name in redaction.headers}
+        self._clean: set[Fields] = set()  # nearly all frames have the same few
 
     def frame(self, frame: Frame) -> Iterator[Finding]:
         if frame.message is not None:
             yield from self.message(frame.n, bytes(frame.message))
-        for name in ("session", "error", "text") if frame.message is not None else ("session", "method", "error", "text"):
-            yield from self.text(frame.n, name, getattr(frame, name))
-        for name in ("id", "token"):
-            raw = getattr(frame, name)
-            if raw is not None and frame.message is None:
-                yield from self.message(frame.n, bytes(raw), f"{name}")
-        if frame.sse is not None:
-            for name in ("id", "event", "data", "comment"):
-                yield from self.text(frame.n, f"sse.{name}", getattr(frame.sse, name))
-        for name, value in () if frame.http is None else frame.http.headers:
-            yield from self._header(frame.n, name.lower(), value)
+        else:
+            for name, raw in (("id", frame.id), ("token", frame.token)):
+                if raw is not None:
+                    yield from self.message(frame.n, bytes(raw), name)
+        for where, text in _texts(frame):
+            if text:
+                yield from self.text(frame.n, where, text)
+        if frame.http is not None and frame.http.headers not in self._clean:
+            yield from self._fields(frame.n, frame.http.headers)
 
-    def message(self, n: int, data: bytes, base: str = "") -> Iterator[Finding]:
+    def message(self, n: int, data: bytes, base: str = "") -> Iterable[Finding]:
+        if not self._finder.needs_look(data):
+            return ()
         text = data.decode("utf-8", "surrogateescape")
         return self._told(n, base, text, self._finder.message(text))
 
-    def text(self, n: int, where: str, text: str | None) -> Iterator[Finding]:
-        return self._told(n, where, text, self._finder.text(text, where)) if text else iter(())
+    def text(self, n: int, where: str, text: str) -> Iterable[Finding]:
+        secrets = self._finder.text(text, where)
+        return self._told(n, where, text, secrets) if secrets else ()
 
-    def _header(self, n: int, name: str, value: str) -> Iterator[Finding]:
+    def _fields(self, n: int, fields: Fields) -> Iterator[Finding]:
+        found = [finding for name, value in fields for finding in self._field(n, name.lower(), value)]
+        if not found:
+            if len(self._clean) >= KNOWN:
+                self._clean.clear()
+            self._clean.add(fields)
+        yield from found
+
+    def _field(self, n: int, name: str, value: str) -> Iterable[Finding]:
         where = f"header:{name}"
         if name in self._headers:
-            yield from self.text(n, where, value)
-        elif value and TOKEN.fullmatch(value) is None:
-            yield Finding(n, where, self._finder.name_rule(name) or "header", f"{name}: {_blank(value)}")
+            return self.text(n, where, value)
+        if not value or TOKEN.fullmatch(value) is not None:
+            return ()
+        return (Finding(n, where, self._finder.name_rule(name) or "header", f"{name}: {_blank(value)}"),)
 
     @staticmethod
     def _told(n: int, base: str, text: str, secrets: list[Secret]) -> Iterator[Finding]:
@@ -103,6 +117,18 @@ class _Scanner:
         safe = "".join((*parts, text[place:])) if secrets else ""
         for secret, (start, end) in zip(secrets, shown, strict=True):
             yield Finding(n, base + secret.where, secret.rule, _excerpt(safe, start, end))
+
+
+def _texts(frame: Frame) -> Iterator[tuple[str, str | None]]:
+    """What a frame says beside its message and its header fields."""
+    yield "session", frame.session
+    yield "error", frame.error
+    yield "text", frame.text
+    if frame.message is None:  # else it is the message's
+        yield "method", frame.method
+    if frame.sse is not None:
+        for name in ("id", "event", "data", "comment"):
+            yield f"sse.{name}", getattr(frame.sse, name)
 
 
 def _blank(value: str) -> str:

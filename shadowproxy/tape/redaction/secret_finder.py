@@ -5,58 +5,58 @@ In: a text. Out: `Secret`s, in order and apart. JSON is walked (`secret_walk.py`
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from shadowproxy.tape.redaction.json_literal import NotJson, decoded, in_prose, places_in_prose, skim
+from shadowproxy.tape.redaction.json_literal import NotJson, decoded, documents, in_prose, places_in_prose
 from shadowproxy.tape.redaction.redaction import Redaction, segments
 from shadowproxy.tape.redaction.secret_names import secret_name, squeezed
-from shadowproxy.tape.redaction.secret_shapes import SHAPES, Shape, gaps, spans_of
+from shadowproxy.tape.redaction.secret_shapes import SHAPES, Shape, spans_of
 from shadowproxy.tape.redaction.secret_walk import Key, Secret, Walk
-from shadowproxy.tape.redaction.suspicion import bytes_suspicious, hits, in_lower_case, mentions, suspicious
+from shadowproxy.tape.redaction.suspicion import Clue, Suspicion, moved, within
 
 KEYS_KNOWN: Final = 4096
 KEY_LENGTH: Final = 100
 """Names of members up to this length are remembered with their verdict, this many of them; and of other texts those in which there was nothing."""
 SHORTEST: Final = 6
 """Characters of the shortest text that holds a name and a secret."""
-_BEGIN: Final = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\"{\[\]0-9tfn-])|(?P<line>^(?:data:)?[ \t]*(?=\"))", re.MULTILINE)
-_REST: Final = re.compile(r"[ \t\r]*$", re.MULTILINE)
 
 
 class Finder:
-    """A policy, ready to search. `further` shapes and whatever was configured in patterns and callables: then every text is searched in full."""
+    """A policy, ready to search, and `further` shapes. With pointers, patterns, callables, shapes without a clue, every text is searched in full."""
 
     def __init__(self, redaction: Redaction, further: Iterable[Shape] = ()) -> None:
         without = frozenset(redaction.without)
         self._without = without
-        more = [*further, *(Shape("pattern", ("",), re.compile(pattern), bool) for pattern in redaction.patterns)]
+        more = [*further, *(Shape("pattern", None, re.compile(pattern)) for pattern in redaction.patterns)]
         self._shapes = [shape for shape in (*SHAPES, *more) if shape.name not in without]
         self._prose = "assigned" not in without
         self._names = tuple(filter(None, map(squeezed, redaction.keys)))
         self._pointers = tuple(segments(pointer) for pointer in redaction.pointers)
         self._judges = redaction.callables
-        self._always = bool(more or self._pointers or self._judges)
+        self._tells_where = bool(self._judges or more)
+        self._suspicion = Suspicion(self._names, further=bool(more))
+        plain = all(map(str.isascii, self._names))  # other letters have more spellings than can be looked for
+        self._always = bool(self._pointers or self._judges or not plain or any(shape.clue is None for shape in more))
         self._keys: dict[str, Key] = {}
         self._harmless: set[str] = set()
 
     def needs_look(self, data: bytes) -> bool:
         """Whether a message may hold a secret: False is certain, and cheap."""
-        return self._always or bytes_suspicious(data) or bool(self._names and mentions(str(data.lower(), "latin-1"), self._names))
+        return self._always or self._suspicion.of_bytes(data)
 
     def message(self, text: str) -> list[Secret]:
         """Of a message, which is JSON, or else a text like any other."""
         try:
-            return Walk(self, text, pointers=self._pointers, hits=self._hits(text)).run(0)[1]
+            return Walk(self, text, pointers=self._pointers, clues=self._clues(text)).run(0)[1]
         except NotJson:
             return self.text(text)
 
-    def text(self, text: str, where: str = "") -> list[Secret]:
-        """Of any text; `where` is what the callables are told."""
+    def text(self, text: str, where: str = "", clues: Sequence[Clue] | None = None) -> list[Secret]:
+        """Of any text; `where` is what the callables are told, `clues` what is known of it."""
         if self._judges and text and any(self._judge(judge, where, text) for judge in self._judges):
             return [Secret(0, len(text), "callable", text)]
-        return self._search(text, where)
+        return self._search(text, where, clues)
 
     def key(self, literal: str) -> Key:
         """Of a member's name, in quotes."""
@@ -78,9 +78,9 @@ class Finder:
         return None if rule in self._without else rule
 
     @property
-    def judges(self) -> bool:
-        """Whether callables are asked, so that they must be told where they are."""
-        return bool(self._judges)
+    def tells_where(self) -> bool:
+        """Whether anybody asks where a text is, which costs something to find out: callables do, and who looks for further shapes."""
+        return self._tells_where
 
     @staticmethod
     def _judge(judge: object, where: str, text: str) -> bool:
@@ -90,55 +90,34 @@ class Finder:
         except Exception:
             return True  # who cannot tell says secret: what is redacted too much can be recorded again, what leaked cannot be taken back
 
-    def _may(self, text: str) -> bool:
-        if len(text) < SHORTEST:
-            return False
-        lowered = text.lower()
-        return suspicious(text, lowered) or bool(self._names and mentions(lowered, self._names))
+    def _clues(self, text: str) -> list[Clue] | None:
+        """None if what is looked for could be anywhere."""
+        return None if self._always else self._suspicion.clues(text)
 
-    def _hits(self, text: str) -> list[int] | None:
-        """Where something suspicious is; None if what is configured could be anywhere."""
-        return None if self._always or self._names else list(hits(in_lower_case(text)))
-
-    def _search(self, text: str, where: str) -> list[Secret]:
-        if text in self._harmless or (not self._always and not self._may(text)):
+    def _search(self, text: str, where: str, clues: Sequence[Clue] | None = None) -> list[Secret]:
+        if text in self._harmless or (len(text) < SHORTEST and not self._always):
             return []
-        found: list[Secret] = []
-        documents: list[tuple[int, int]] = []
-        places = self._hits(text)
-        for start, end in self._documents(text):
-            documents.append((start, end))
-            nearby = None if places is None else (places[i] for i in range(bisect_left(places, start), len(places)))
-            found += Walk(self, text, where=where, hits=nearby).run(start)[1]
-        for start, end in gaps(text, documents):
-            found += self._in_prose(text[start:end], start)
-        if not found and not documents and len(text) <= KEY_LENGTH:  # most short texts are said again and again
+        clues = self._clues(text) if clues is None else clues
+        found = list(self._among(text, where, clues)) if clues is None or clues else []
+        if not found and len(text) <= KEY_LENGTH and not self._judges:  # most short texts are said again and again
             if len(self._harmless) >= KEYS_KNOWN:
                 self._harmless.clear()
             self._harmless.add(text)
-        return sorted(found, key=lambda secret: secret.start) if documents else found
+        return found
 
-    def _in_prose(self, piece: str, offset: int) -> Iterator[Secret]:
+    def _among(self, text: str, where: str, clues: Sequence[Clue] | None) -> Iterator[Secret]:
+        """Document by document, and what is between them; only where there is a clue."""
+        place = 0
+        for start, end in (*documents(text), (len(text), len(text))):
+            if place < start and (clues is None or within(clues, place, start)):
+                yield from self._in_prose(text[place:start], place, clues)
+            if start < end and (clues is None or within(clues, start, end)):
+                yield from Walk(self, text, where=where, clues=clues).run(start)[1]
+            place = end
+
+    def _in_prose(self, piece: str, offset: int, clues: Sequence[Clue] | None) -> Iterator[Secret]:
         text = in_prose(piece)
-        spans = spans_of(text, self._shapes, self._prose)
+        own = self._clues(text) if clues is None or text != piece else moved(within(clues, offset, offset + len(piece)), -offset)
+        spans = spans_of(text, self._shapes, self._prose, own)
         ends = iter(places_in_prose(piece, [place for a, b, _ in spans for place in (a, b)]))
         return (Secret(offset + next(ends), offset + next(ends), rule, text[a:b]) for a, b, rule in spans)
-
-    @staticmethod
-    def _documents(text: str) -> Iterator[tuple[int, int]]:
-        """The JSON in a text: objects and arrays, and strings that are a line of their own (or an event's data). Futile attempts are bounded, so that no
-        text costs its square."""
-        patience = len(text) + 1000
-        place = 0
-        while patience > 0 and (begin := _BEGIN.search(text, place)) is not None:
-            start = begin.end() if begin["line"] is not None else begin.start()
-            try:
-                end = skim(text, start)
-                if begin["line"] is not None and _REST.match(text, end) is None:
-                    raise NotJson(end)
-            except NotJson as error:
-                patience -= error.place - start + 10
-                place = start + 1
-            else:
-                yield start, end
-                place = end

@@ -7,20 +7,27 @@ from __future__ import annotations
 import re
 from typing import Final
 
-GAP: Final = "[-_ .]?"
+GAPS: Final = "[-_ .]"
+GAP: Final = f"{GAPS}?"
 """What may stand between the words of a name."""
 _RULES: Final = {
-    "pass word": "password", "pass wd": "password", "pwd": "password", "pass phrase": "passphrase", "pass code": "passcode", "secret": "secret", "token": "token",
-    "api key": "api-key", "private key": "private-key", "access key": "access-key", "secret key": "secret-key", "authorization": "authorization", "cookie": "cookie",
+    "pass word": "password", "pass wd": "password", "pwd": "password", "pass phrase": "passphrase", "pass code": "passcode", "secret key": "secret-key", "secret": "secret",
+    "token": "token", "api key": "api-key", "private key": "private-key", "access key": "access-key", "auth key": "auth-key", "encryption key": "encryption-key",
+    "signing key": "signing-key", "master key": "master-key", "account key": "account-key", "authorization": "authorization", "cookie": "cookie",
     "credential": "credential", "request state": "request-state", "mcp-session-id": "session",
 }  # fmt: skip
 NAME: Final = f"(?:{'|'.join(words.replace(' ', GAP) for words in _RULES)})"
+ENDS: Final = rf"ken|kie|key|pass{GAP}(?:word|wd|phrase|code)|pwd|p-session-id|cret(?:{GAP}key)?|credential|quest{GAP}state|zation"
+"""What names are from the letter on that `suspicion.py` looks for."""
+_KEYS: Final = [words for words in _RULES if words.endswith(" key")]
+KEYS: Final = "|".join(f"(?<={words.replace(' ', '')})|(?<={words.replace(' ', GAPS)})" for words in _KEYS)
+"""What stands before the end of a key that is secret."""
 LENGTH: Final = 64
 """Characters at the end of a name that are looked at."""
 _SECRET: Final = re.compile(rf"({NAME})s?{GAP}[0-9]{{0,3}}\Z")
 _SPARED: Final = re.compile(rf"(?:(?:progress|page|next|continuation|cancellation){GAP}token|tokens){GAP}[0-9]{{0,3}}\Z")
 """Tokens that open nothing: they tell progress and pages, or count the words of a language model."""
-_GAPS: Final = re.compile("[-_ .]")
+_GAPS: Final = re.compile(GAPS)
 
 HARMLESS_HEADERS: Final = frozenset((
     "accept", "accept-encoding", "accept-language", "accept-ranges", "access-control-allow-credentials", "access-control-allow-headers",
@@ -51,6 +58,12 @@ _BY_SQUEEZED: Final = {squeezed(words): rule for words, rule in _RULES.items()}
 
 def secret_name(name: str) -> str | None:
     """The rule that makes this name's value a secret."""
-    lowered = name[-LENGTH:].lower()
+    found = secret_end(name[-LENGTH:])
+    return None if found is None else found[1]
+
+
+def secret_end(text: str) -> tuple[int, str] | None:
+    """Where the name of secrets begins that a text ends with, and its rule."""
+    lowered = text.lower()
     found = _SECRET.search(lowered)
-    return None if found is None or _SPARED.search(lowered) else _BY_SQUEEZED[squeezed(found[1])]
+    return None if found is None or _SPARED.search(lowered) else (found.start(), _BY_SQUEEZED[squeezed(found[1])])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final, Protocol, TypeAlias
 
 import attrs
@@ -15,9 +16,14 @@ import attrs
 from shadowproxy.tape.redaction.json_literal import CLOSE, KEY, OPEN, STRING, NotJson, decoded, element, members, places, token
 from shadowproxy.tape.redaction.secret_names import SCHEMA_SIGNS, SCHEMA_TYPES, SCHEMA_WORDS
 from shadowproxy.tape.redaction.secret_shapes import TOKEN
+from shadowproxy.tape.redaction.suspicion import Clue, moved, within
 
 _NAME_LIKE: Final = re.compile(r"[\w.-]{1,64}(?: [\w.-]{1,64})?\Z").match
 """What a name may look like, in {"name": …, "value": …}: sentences end with such words too."""
+FAR: Final = 1 << 16
+"""Characters that are passed by in one go at most: what is tried in vain is tried again at every level."""
+_OPTION: Final = re.compile(r"--?[\w-]{1,64}\Z").match
+_WORD: Final = re.compile(r"[^\s-]\S*\Z").match
 Match: TypeAlias = "re.Match[str]"
 
 
@@ -46,10 +52,10 @@ class Policy(Protocol):
     """Whom the walk asks."""
 
     @property
-    def judges(self) -> bool: ...
+    def tells_where(self) -> bool: ...
     def key(self, literal: str) -> Key: ...
     def name_rule(self, name: str) -> str | None: ...
-    def text(self, text: str, where: str = "") -> list[Secret]: ...
+    def text(self, text: str, where: str = "", clues: Sequence[Clue] | None = None) -> list[Secret]: ...
 
 
 @attrs.define(eq=False)
@@ -60,7 +66,8 @@ class _Level:
     step: str | int
     rule: str | None  # it belongs to a secret name, and so does all in it
     pointed: bool  # somebody pointed at it: schema or not
-    key_rule: str | None = None  # of the member under way
+    key_rule: str | None = None  # of the member under way, or of the element behind an option
+    option: str | None = None  # the rule of the element under way, if it is an option: what comes behind it is secret
     schema: bool = False
     words: list[Secret] = attrs.field(factory=list)  # secrets unless this is a schema
     owner: _Level | None = None  # an array among the words of this schema
@@ -69,24 +76,31 @@ class _Level:
 
 
 class Walk:
-    """One walk over one document. `pointers`: places that are secret. `hits`: where something suspicious is, in order; None: anywhere."""
+    """One walk over one document. `pointers`: places that are secret. `clues`: what is known of the text; None: a secret could be anywhere."""
 
-    def __init__(self, policy: Policy, text: str, *, pointers: tuple[tuple[str, ...], ...] = (), where: str = "", hits: Iterable[int] | None = None) -> None:
+    def __init__(self, policy: Policy, text: str, *, pointers: tuple[tuple[str, ...], ...] = (), where: str = "",
+                 clues: Sequence[Clue] | None = None) -> None:  # fmt: skip
         self._policy = policy
         self._text = text
         self._pointers = pointers
         self._base = where
+        self._tells_where = policy.tells_where
         self._levels: list[_Level] = []
         self._found: list[Secret] = []
-        self._hits = None if hits is None else iter(hits)
-        self._hit = -1  # the next place where something suspicious is
+        self._clues = clues
+        self._next = 0  # the clue that comes next
+        self._hit = -1  # and where it is
 
     def run(self, place: int) -> tuple[int, list[Secret]]:
         """Raises `NotJson`."""
         levels = self._levels
+        kind: int | None = None
         while True:
-            if self._hits is not None:
-                place = self._pass_by(place)
+            if self._clues is not None:
+                if self._hit < place:
+                    self._find_next(self._clues, place)
+                if kind != KEY and levels and not (levels[-1].rule or levels[-1].key_rule):
+                    place = self._pass_by(levels[-1], place)
             match = token(self._text, place)
             if match is None:
                 raise NotJson(place)
@@ -106,20 +120,22 @@ class Walk:
                 self._scalar(match)
             if not levels:
                 return place, _apart(self._found)
-            if levels[-1].array:
-                levels[-1].step += 1  # type: ignore[operator]  # of an array it is a number
+            level = levels[-1]
+            if level.array:
+                level.step += 1  # type: ignore[operator]  # of an array it is a number
+                level.key_rule, level.option = level.option, None
 
-    def _pass_by(self, place: int) -> int:
+    def _find_next(self, clues: Sequence[Clue], place: int) -> None:
+        self._next = bisect_left(clues, (place,), self._next)
+        self._hit = clues[self._next][0] if self._next < len(clues) else len(self._text) + 1
+
+    def _pass_by(self, level: _Level, place: int) -> int:
         """Past what holds nothing suspicious and belongs to no secret name."""
-        while self._hit < place:
-            self._hit = next(self._hits or iter(()), len(self._text) + 1)
-        if not self._levels or self._levels[-1].rule:
-            return place
-        level = self._levels[-1]
         if not level.array:
-            match = members(self._text, place, self._hit)  # nothing, if a name was read and its value comes now
-            return place if match is None else match.end()
-        while (match := element(self._text, place, self._hit)) is not None:
+            while (match := members(self._text, place, min(self._hit, place + FAR))) is not None and match.end() > place:
+                place = match.end()
+            return place
+        while (match := element(self._text, place, min(self._hit, place + FAR))) is not None:
             place = match.end()
             level.step += 1  # type: ignore[operator]  # of an array it is a number
         return place
@@ -153,19 +169,26 @@ class Walk:
 
     def _string(self, match: Match) -> None:
         literal = match[STRING]
-        value = decoded(literal)
+        start, end = match.span(STRING)
         rule, pointed = self._rule()
         level = self._levels[-1] if self._levels else None
+        harmless = self._clues is not None and self._hit >= end
+        if harmless and end - start > FAR and rule is None and (level is None or level.step != "value"):
+            return
+        value = decoded(literal)
         whole = None
         if value and TOKEN.fullmatch(value) is None:
-            whole = Secret(match.start(STRING) + 1, match.end(STRING) - 1, rule or "", value)
+            whole = Secret(start + 1, end - 1, rule or "", value, self._where())
         if level is not None:
             self._learn(level, value, whole)
+            if level.array and rule and not level.rule and not pointed and not _WORD(value):
+                rule = None
         if rule and whole and self._secret(whole, pointed):
             return
-        if self._hits is not None and self._hit >= match.end(STRING):
+        if harmless:
             return
-        parts = self._policy.text(value, self._where() if self._policy.judges else "")
+        clues = None if self._clues is None or "\\" in literal else moved(within(self._clues, start, end), -start - 1)
+        parts = self._policy.text(value, self._where(), clues)
         if parts:
             self._parts(match, parts)
 
@@ -173,10 +196,10 @@ class Walk:
         rule, pointed = self._rule()
         start, end = match.span(match.lastindex or 0)
         text = self._text[start:end]
-        secret = Secret(start, end, rule or "", text, quote='"')
+        secret = Secret(start, end, rule or "", text, self._where(), '"')
         number = text[0] not in "tfn"
         if self._levels and self._levels[-1].step == "value" and number:
-            self._levels[-1].value = attrs.evolve(secret, where=self._where())
+            self._levels[-1].value = secret
         if rule and (number or pointed):
             self._secret(secret, pointed)
 
@@ -189,7 +212,7 @@ class Walk:
             return level.rule, True
         if self._pointers and any(self._is_at(pointer) for pointer in self._pointers):
             return "pointer", True
-        return level.rule or (None if level.array else level.key_rule), False
+        return level.rule or level.key_rule, False
 
     def _is_at(self, pointer: tuple[str, ...]) -> bool:
         return len(pointer) == len(self._levels) and all(step in ("*", str(level.step)) for step, level in zip(pointer, self._levels, strict=True))
@@ -197,7 +220,6 @@ class Walk:
     def _secret(self, secret: Secret, pointed: bool) -> bool:
         """Take note. False: that depends on whether the object turns out to be a schema."""
         level = self._levels[-1]
-        secret = attrs.evolve(secret, where=self._where())
         owner = level.owner or level
         if not pointed and owner.rule and (level.owner or (not level.array and level.step in SCHEMA_WORDS)):
             owner.words.append(secret)
@@ -213,7 +235,9 @@ class Walk:
         if level.step in ("name", "key"):
             level.named = self._policy.name_rule(value) if _NAME_LIKE(value) else None
         elif level.step == "value" and whole is not None:
-            level.value = attrs.evolve(whole, where=self._where())
+            level.value = whole
+        elif level.array and _OPTION(value):
+            level.option = self._policy.name_rule(value)
 
     def _parts(self, match: Match, parts: list[Secret]) -> None:
         """Secrets in a string, as places of the text that it is in."""
@@ -225,6 +249,8 @@ class Walk:
             self._found.append(Secret(begin + next(found), begin + next(found), part.rule, part.value, where, quote))
 
     def _where(self) -> str:
+        if not self._tells_where:
+            return ""
         return self._base + "".join("/" + str(level.step).replace("~", "~0").replace("/", "~1") for level in self._levels)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tapes import HEADER, request, response
 
-from shadowproxy.tape.exchanging.writer import write_tape
+from shadowproxy.tape.exchanging.writer import BATCH, BATCH_BYTES, batches, write_tape
 from shadowproxy.tape.frame import Frame
 from shadowproxy.tape.reader import Reading
 
@@ -57,3 +57,10 @@ def test_onto_itself(tmp_path: Path) -> None:
         write_tape(path, tape.header, tape)
     with Reading(path) as tape:
         assert len(list(tape)) == 2
+
+
+def test_large_messages_are_not_gathered() -> None:
+    small, large = request(1, "x"), request(2, "x", {"text": "y" * BATCH_BYTES})
+    assert list(batches([small, large, small])) == [[small, large], [small]]
+    assert [len(batch) for batch in batches([small] * (2 * BATCH + 1))] == [BATCH, BATCH, 1]
+    assert list(batches([])) == []

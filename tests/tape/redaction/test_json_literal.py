@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planting import around, harmless, spelled
 
-from shadowproxy.tape.redaction.json_literal import NotJson, decoded, element, in_prose, members, places, places_in_prose, skim
+from shadowproxy.tape.redaction.json_literal import (
+    NESTING,
+    NotJson,
+    decoded,
+    documents,
+    element,
+    elements,
+    in_prose,
+    members,
+    places,
+    places_in_prose,
+    skim,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\/\n\U0001f600'), max_size=12)
 
@@ -21,6 +33,15 @@ def test_a_part_of_a_string_is_that_part_of_its_literal(case: tuple[str, str], d
     end = data.draw(st.integers(start, len(text)))
     a, b = places(literal, [start, end])
     assert [json.loads(f'"{part}"') for part in (literal[1:a], literal[a:b], literal[b:-1])] == [text[:start], text[start:end], text[end:]]
+
+
+@given(st.lists(st.sampled_from(["a" * 98, '\\"', "\\ud83d\\ude00", "\\ud800", "\\u0041", "☃"]), min_size=100, max_size=300), st.data())
+def test_places_far_behind(parts: list[str], data: st.DataObject) -> None:
+    """As one by one from the beginning, though long literals are passed chunk by chunk."""
+    literal = f'"{"".join(parts)}"'
+    text = decoded(literal)
+    wanted = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=1, max_size=3)))
+    assert [decoded(f'{literal[:place]}"') for place in places(literal, wanted)] == [text[:place] for place in wanted]
 
 
 def test_lone_surrogates_are_characters() -> None:
@@ -56,9 +77,21 @@ def test_what_is_passed_by_is_whole_values(values: list[str], stop: int) -> None
         place = match.end()
         assert place in ends
     text = "{" + ",".join(f'"k{number}":{value}' for number, value in enumerate(values)) + "}"
+    whole = elements(array, 1)
+    assert whole is not None
+    assert whole.end() == len(array) - 1
     passed = members(text, 1, len(text) - 1)
     assert passed is not None
     json.loads("{" + passed[0] + "}")
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("", []), ("no [see note] {x}", []), ('{"a":1}', ['{"a":1}']), ('x {"a":[1]} y [2,{}] z', ['{"a":[1]}', "[2,{}]"]), ('"a"', ['"a"']), ('x "a"', []), ('"a" x', []),
+    ('x\n "a"\t\ny', ['"a"']), ('data:"a"\ndata: "b"\n', ['"a"', '"b"']), ('{"a":1}"b"\n"c"', ['{"a":1}', '"c"']), ('[[1,]"\n"a"', ['[1,]', '"a"']), ('{"open [1] {}', ["[1]", "{}"]),
+    ('"open\n"a"', ['"a"']), ("[" * (NESTING + 5) + "]" * (NESTING + 5) + "]", ["[" * (NESTING + 5) + "]" * (NESTING + 5)]),
+])  # fmt: skip
+def test_documents_in_a_text(text: str, found: list[str]) -> None:
+    assert [text[start:end] for start, end in documents(text)] == found
 
 
 @given(st.text("u0073k/\\a☃", max_size=20), st.data())

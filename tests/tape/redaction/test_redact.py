@@ -1,8 +1,10 @@
 """Redaction: no planted secret gets through, whatever is no secret stays byte for byte, and equal secrets stay equal."""
 from __future__ import annotations
 
+import base64
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from shadowproxy.tape.frame import Frame, Http, Sse
 from shadowproxy.tape.redaction.redact import DEFAULT, FIELD_LENGTH, FIELDS_KNOWN, Redaction, Redactor, is_token
 from shadowproxy.tape.redaction.redaction import Judge
 from shadowproxy.tape.redaction.secret_finder import Finder
-from shadowproxy.tape.redaction.secret_shapes import TOKEN
+from shadowproxy.tape.redaction.secret_shapes import FURTHER, TOKEN, Shape
 
 KEY = b"a key for tests, of 32 bytes...."
 REDACTOR = Redactor(DEFAULT, KEY)
@@ -77,6 +79,7 @@ def test_what_holds_no_secret_is_the_very_same(document: str) -> None:
 fragments = st.lists(st.sampled_from([
     "password", "token", "secret", "API_KEY", "progressToken", "cookie", "requestState", "name", "value", "=", ":", ": ", " ", "\n", '"', "'", "{", "}", "[", "]", ",", "\\", "--",
     "sk-aaaaaaaaaaaaaaaa1", "Bearer ", "basic ", "dXNlcjpwYXNz", "eyJhbGciOi.e30.x", "ghp_aaaaaaaaaaaaaaaaaaaa", "AKIAAAAAAAAAAAAAAAAA", "://", "@", "a", "hunter2", "12345", "\\u0073",
+    "ASIAAAAAAAAAAAAAAAAA", "ya29.", "GOCSPX-", "SG.", "pypi-", "dop_v1_", "shpat_", "gsk_", "xai-", "12345678", "?sig=", "AccountKey=", "a1B2" * 10, "/", "--token ", "<", ">",
     "[REDACTED:sk:0123456789abcdef]", "[REDACTED:", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "type", "string", "true", "é", "İ", "\U0001f600",
 ]), max_size=25).map("".join)  # fmt: skip
 
@@ -91,12 +94,13 @@ def test_any_text_is_done_after_one_redaction(text: str) -> None:
     assert REDACTOR.message(data) == data
 
 
-@given(fragments | planted().map(lambda case: case[0]))
+@pytest.mark.parametrize("further", [(), FURTHER])
+@given(text=fragments | planted().map(lambda case: case[0]))
 @settings(max_examples=100)
-def test_the_short_cuts_miss_nothing(text: str) -> None:
+def test_the_short_cuts_miss_nothing(text: str, further: Sequence[Shape]) -> None:
     """A policy with a callable looks at everything; it finds no more than the one that passes by what is not suspicious."""
-    thorough = Finder(Redaction(callables=(lambda where, text: False,)))
-    quick = Finder(DEFAULT)
+    thorough = Finder(Redaction(callables=(lambda where, text: False,)), further)
+    quick = Finder(DEFAULT, further)
 
     def spans(finder: Finder, text: str) -> list[tuple[int, int, str]]:
         return [(secret.start, secret.end, secret.rule) for secret in finder.message(text)]
@@ -162,6 +166,24 @@ def test_what_only_sounds_secret_stays(value: Any) -> None:
     assert REDACTOR.message(data) == data
 
 
+@given(st.binary(min_size=3000, max_size=3000))
+@settings(max_examples=50)
+@example(b"\x00\xab\x1eyJ" * 600)
+def test_images_stay_byte_for_byte_and_are_not_even_looked_at(image: bytes) -> None:
+    data = json.dumps({"result": {"content": [{"type": "image", "data": base64.b64encode(image).decode(), "mimeType": "image/png"}]}}).encode()
+    assert REDACTOR.message(data) is data
+
+
+@pytest.mark.parametrize("value", [
+    "123e4567-e89b-12d3-a456-426614174000", "d41d8cd98f00b204e9800998ecf8427e", "3b18e512dba79e4c8300dd08aeb37f8e728b8dad", "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+    "task-0123456789abcdef0123", "session_0123456789abcdef", "toolu_01A09q90qw90lq917835lq9", "msg_0123456789abcdefghij", "sk-learn", "https://host/path?cursor=eyJwYWdlIjoyfQ", "2025-11-25",
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["id", "progressToken", "sessionId", "cursor", "nextCursor", "commit", "integrity", "taskId", "key", "uri", "text", "etag"])
+def test_ids_and_hashes_stay(name: str, value: str) -> None:
+    data = json.dumps({name: value, "text": f"see {value}.", "list": [value]}).encode()
+    assert REDACTOR.message(data) is data
+
+
 def test_the_values_in_the_schema_of_a_secret_are_secret() -> None:
     schema = {"type": "string", "title": "Password", "default": "hunter2", "examples": ["letmein"], "enum": ["a1"]}
     after = redacted({"properties": {"password": schema}})["properties"]["password"]
@@ -170,6 +192,14 @@ def test_the_values_in_the_schema_of_a_secret_are_secret() -> None:
 
 
 # --- what is configured
+
+@pytest.mark.parametrize("name", ["пароль", "mot de passé", "straße"])
+@pytest.mark.parametrize("ascii", [True, False])
+def test_configured_keys_in_any_script(name: str, ascii: bool) -> None:
+    redactor = Redactor(Redaction(keys=(name,)), KEY)
+    after = json.loads(redactor.message(json.dumps({name.upper() if "ß" not in name else name: "x", "y": "z"}, ensure_ascii=ascii).encode()))
+    assert [is_token(value) for value in after.values()] == [True, False]
+
 
 def test_configured_keys_in_any_spelling() -> None:
     redactor = Redactor(Redaction(keys=("date_of_birth",)), KEY)
@@ -316,6 +346,15 @@ def test_the_header_of_a_tape() -> None:
     assert after.upstream.startswith("npx server --api-key [REDACTED:")
     assert is_token(json.loads(bytes(after.server or b""))["token"])
     assert (after.redaction, after.key) == ("strict", REDACTOR.fingerprint)
+
+
+def test_a_header_names_every_key_that_was_used() -> None:
+    """A tape with tokens of two keys has the same as no tape of one: nobody takes its tokens for comparable with either's."""
+    other = Redactor(DEFAULT, b"another key for tests, of 32 bytes")
+    once = REDACTOR.header(HEADER)
+    twice = other.header(once)
+    assert (once.key, twice.key) == (REDACTOR.fingerprint, f"{REDACTOR.fingerprint}+{other.fingerprint}")
+    assert other.header(twice).key == REDACTOR.header(twice).key == twice.key
 
 
 # --- hostile input

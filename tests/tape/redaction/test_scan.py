@@ -8,7 +8,7 @@ from tapes import HEADER, happening, raw, request, response
 
 from shadowproxy.tape.frame import Frame, Http, Sse
 from shadowproxy.tape.redaction.redact import DEFAULT, Redaction, Redactor
-from shadowproxy.tape.redaction.scan import Finding, scan
+from shadowproxy.tape.redaction.scan import KNOWN, Finding, _Scanner, scan
 from shadowproxy.wire.jsonrpc import Raw
 
 SECRET = "ghp_" + "a1" * 18
@@ -48,6 +48,25 @@ def test_what_is_redacted_has_no_findings(case: tuple[str, str]) -> None:
     frame = happening(1, "refusal", message=Raw(case[0].encode()), text=case[0], http=Http("POST", 403, (("cookie", "x"), ("x-y", "z"))))
     assert findings(frame)
     assert findings(Redactor(DEFAULT, b"k" * 32).frame(frame)) == []
+
+
+def test_fields_that_are_clean_are_remembered_within_bounds_and_others_are_told_again() -> None:
+    scanner = _Scanner(DEFAULT, False)
+    dirty = request(1, "ping", http=Http("POST", None, (("accept", "*/*"), ("cookie", "c"))))
+    for number in range(KNOWN + 10):
+        clean = request(1, "ping", http=Http("POST", None, (("accept", f"a{number}"),)))
+        assert not list(scanner.frame(clean))
+        assert not list(scanner.frame(clean))
+        assert [finding.rule for finding in scanner.frame(dirty)] == ["cookie"]
+    assert 0 < len(scanner._clean) <= KNOWN
+
+
+def test_every_member_of_a_frame_is_scanned() -> None:
+    frame = Frame(n=1, t=0.0, dir="s2c", kind="event", session=SECRET, method=SECRET, id=raw(SECRET), token=raw(SECRET), error=SECRET, text=f"x {SECRET}",
+                  http=Http(None, 200, (("server", SECRET),)), sse=Sse(SECRET, SECRET, 1, SECRET, SECRET))  # fmt: skip
+    assert {finding.where for finding in findings(frame)} == {
+        "session", "method", "id", "token", "error", "text", "header:server", "sse.id", "sse.event", "sse.data", "sse.comment",
+    }  # fmt: skip
 
 
 def test_rarer_looks_are_found_too() -> None:

@@ -26,6 +26,7 @@ def test_json_in_texts(text: str, secrets: list[str]) -> None:
 def test_further_shapes_are_looked_for_everywhere() -> None:
     text = '{"a":"ya29.' + "a" * 30 + '"}'
     assert not Finder(DEFAULT).needs_look(text.encode())
+    assert not Finder(DEFAULT, FURTHER).needs_look(b'{"a":"nothing"}')
     finder = Finder(DEFAULT, FURTHER)
     assert finder.needs_look(text.encode())
     assert [secret.rule for secret in finder.message(text)] == ["google-oauth"]

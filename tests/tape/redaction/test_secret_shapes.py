@@ -30,7 +30,8 @@ def test_each_is_found_where_it_is(rule: str, frame: str) -> None:
 
 @pytest.mark.parametrize(("text", "secret"), [
     ("Authorization: Bearer abc.def-1", "abc.def-1"), ("bearer  0123", "0123"), ("Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"), ("basic dXNlcjpwYXM=", "dXNlcjpwYXM="),
-    ("postgres://u:p%40s@h/db", "p%40s"), ("redis://:pw@h", "pw"), ('"Bearer YWJjZGVmZw=="', "YWJjZGVmZw=="), ("AccountKey=" + A40 + "==;x", A40 + "=="),
+    ("postgres://u:p%40s@h/db", "p%40s"), ("redis://:pw@h", "pw"), ('"Bearer YWJjZGVmZw=="', "YWJjZGVmZw=="), ("…\nMIIEowIBAAKCAQEA\nzz==\n-----END RSA PRIVATE KEY-----\n", "MIIEowIBAAKCAQEA\nzz==\n-----END RSA PRIVATE KEY-----"),
+    ("https://h/x?sig=" + A40 + "&y=1", A40), ("X-Amz-Signature=" + "0a" * 32, "0a" * 32), ("https://" + A40 + "@h/1", A40), ("AccountKey=" + A40 + "==;x", A40 + "=="),
 ])  # fmt: skip
 def test_of_some_only_a_part_is_secret(text: str, secret: str) -> None:
     assert [text[start:end] for start, end, _ in spans_of(text, (*SHAPES, *FURTHER), False)] == [secret]

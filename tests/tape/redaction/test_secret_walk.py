@@ -12,9 +12,11 @@ from planting import planted
 from shadowproxy.tape.redaction.json_literal import NotJson
 from shadowproxy.tape.redaction.redaction import DEFAULT
 from shadowproxy.tape.redaction.secret_finder import Finder
-from shadowproxy.tape.redaction.secret_walk import Walk
+from shadowproxy.tape.redaction.secret_shapes import FURTHER
+from shadowproxy.tape.redaction.secret_walk import FAR, Walk
+from shadowproxy.tape.redaction.suspicion import Suspicion
 
-FINDER = Finder(DEFAULT)
+FINDER = Finder(DEFAULT, FURTHER)
 
 
 def found(value: Any, **rest: Any) -> dict[str, str]:
@@ -36,10 +38,16 @@ def found(value: Any, **rest: Any) -> dict[str, str]:
     ({"password": {"description": "d"}}, {"/password/description": "d"}),
     ({"credentials": {"type": "basic", "user": "u"}}, {"/credentials/type": "basic", "/credentials/user": "u"}),
     ({"text": "a {\"token\": \"x\"} b"}, {"/text": "x"}),
+    ({"args": ["run", "--api-key", "x", "y"]}, {"/args/2": "x"}),
+    ({"args": ["-token", 5, "--password", "--verbose", "--secret", "", "z"]}, {"/args/1": "5"}),
+    (["--token", "a text that says what it is for"], {}),
+    (["--", "token", "password", "x"], {}),
+    ({"a": "x" * FAR, "b": [{"c": ["y" * FAR, {"token": "z"}]}], "d": "v" * FAR}, {"/b/0/c/1/token": "z"}),
+    ([{"value": "x" * FAR, "name": "token"}, {"value": "x", "name": "y" * FAR}], {"/0/value": "x" * FAR}),
 ])  # fmt: skip
 def test_what_belongs_to_a_secret_name(value: Any, secrets: dict[str, str]) -> None:
     assert found(value) == secrets
-    assert found(value, hits=FINDER._hits(json.dumps(value))) == secrets
+    assert found(value, clues=Suspicion().clues(json.dumps(value))) == secrets
 
 
 def test_who_is_pointed_at_is_no_schema() -> None:
